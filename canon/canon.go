@@ -101,7 +101,7 @@ func ArrayValue(elems ...Value) Value { return Value{kind: Array, elems: elems} 
 // counts.
 func ObjectValue(members ...Member) Value {
 	ms := slices.Clone(members)
-	slices.SortStableFunc(ms, func(a, b Member) int { return compareNames(a.Name, b.Name) })
+	slices.SortStableFunc(ms, func(a, b Member) int { return Compare(a.Name, b.Name) })
 	ms = slices.CompactFunc(ms, func(a, b Member) bool { return a.Name == b.Name })
 	return Value{kind: Object, members: ms}
 }
@@ -224,10 +224,10 @@ func AppendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// compareNames orders by UTF-16 code units (RFC 8785 section 3.2.3). That is
+// Compare orders names as canonical objects do: by UTF-16 code units (RFC 8785 section 3.2.3). That is
 // byte order, except that characters beyond the basic plane, whose surrogates
 // start at U+D800, sort before U+E000 to U+FFFF.
-func compareNames(a, b string) int {
+func Compare(a, b string) int {
 	n := min(len(a), len(b))
 	for i := 0; i < n; i++ {
 		if a[i] == b[i] {

@@ -191,7 +191,7 @@ func (p *parser) object(depth int) (Value, error) {
 			return Value{}, err
 		}
 		if n := len(v.members); n > 0 {
-			switch c := compareNames(v.members[n-1].Name, name); {
+			switch c := Compare(v.members[n-1].Name, name); {
 			case c == 0:
 				p.i = at
 				return Value{}, p.fail(CodeDuplicateKey, "the key %q stands twice in one object", name)
@@ -209,7 +209,7 @@ func (p *parser) object(depth int) (Value, error) {
 		}
 	}
 	if !sorted {
-		slices.SortFunc(v.members, func(a, b Member) int { return compareNames(a.Name, b.Name) })
+		slices.SortFunc(v.members, func(a, b Member) int { return Compare(a.Name, b.Name) })
 		for i := 1; i < len(v.members); i++ {
 			if v.members[i].Name == v.members[i-1].Name {
 				return Value{}, p.fail(CodeDuplicateKey, "the key %q stands twice in the object that ends", v.members[i].Name)

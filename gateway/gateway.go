@@ -1,82 +1,249 @@
-// Package gateway is the one way through: flow.go lists its steps.
+// Package gateway is the one way through. flow.go is the list of its steps,
+// in their order; everything else here serves one of them.
 package gateway
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/approval"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/ledger"
+	"github.com/sallyport-dev/sallyport/policy"
+	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
 )
 
-// Request is one call as an enforcement point read it off the wire.
-type Request struct {
-	Server string // name in the registry
-	// Tool is the tool's name on that server, or "mcp:" and the method for
-	// requests that are not tool calls: "mcp:resources/read".
-	Tool string
-	// Args is the arguments object. For an "mcp:" method it is the params
-	// object without _meta.
-	Args canon.Value
-	// Extra is the params object without name, arguments and _meta; null if
-	// nothing is left.
-	Extra canon.Value
-	// Hold is how long Do may wait for a human when the verdict is ask.
-	// Zero: not at all.
-	Hold time.Duration
-	// Waiting, if not nil, is called once when Do starts to wait, and again
-	// about every ten seconds while it waits.
-	Waiting func(ask sallyport.ID, groups []string)
+// Gateway decides, records and lets pass. It is safe for concurrent use.
+type Gateway struct {
+	engine   string
+	domain   string
+	store    *state.Store
+	catalog  *catalog.Registry
+	verifier *identity.Verifier
+	desk     *approval.Desk
+	dir      *Directory
+	log      *slog.Logger
+	now      func() time.Time
+
+	bundle atomic.Pointer[policy.Bundle]
+
+	// reloadMu serialises changes of the bundle; files are those in force.
+	reloadMu sync.Mutex
+	files    policy.Files
+
+	// mu guards ends.
+	mu   sync.Mutex
+	ends map[sallyport.ID]chan struct{} // closed when a task ends
 }
 
-// Passage is one call's way through the gate: the decision is on disk, and
-// exactly these bytes may go upstream, once.
-type Passage struct {
-	ID       sallyport.ID // of the decision
-	Call     sallyport.Call
-	Digest   sallyport.Digest // of the Call
-	Decision sallyport.Decision
-	// Deadline is when the call must have been sent.
-	Deadline time.Time
+// Config is what a Gateway is made of.
+type Config struct {
+	Engine    string // version of this build, part of every decision's input
+	Domain    string // trust domain
+	Store     *state.Store
+	Catalog   *catalog.Registry
+	Verifier  *identity.Verifier
+	Desk      *approval.Desk
+	Directory *Directory
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
-// Args returns the canonical bytes of the arguments: what was hashed is what
-// is sent.
-func (p *Passage) Args() json.RawMessage { return p.Call.Args }
-
-// OutcomeStatus says how a forwarded call ended.
-type OutcomeStatus string
-
-const (
-	OutcomeOK        OutcomeStatus = "ok"
-	OutcomeToolError OutcomeStatus = "tool_error" // a result with isError
-	OutcomeError     OutcomeStatus = "error"      // a JSON-RPC or HTTP error from upstream
-	OutcomeCancelled OutcomeStatus = "cancelled"  // the caller went away; the effect may have happened
-	OutcomeUnknown   OutcomeStatus = "unknown"    // sent, and no answer that can be trusted
-	OutcomeNotSent   OutcomeStatus = "not_sent"   // the upstream could not be reached; nothing was sent
-)
-
-// Outcome is what became of a forwarded call.
-type Outcome struct {
-	Status OutcomeStatus    `json:"status"`
-	Code   string           `json:"code,omitempty"`   // JSON-RPC or HTTP code, or a word of the gateway's
-	Result sallyport.Digest `json:"result,omitzero"` // of the result's bytes as received
-	Bytes  int64            `json:"bytes"`
+// New makes a Gateway. It denies everything until Reload has loaded a policy
+// bundle.
+func New(c Config) *Gateway {
+	return &Gateway{
+		engine: c.Engine, domain: c.Domain, store: c.Store, catalog: c.Catalog, verifier: c.Verifier,
+		desk: c.Desk, dir: c.Directory, log: c.Log, now: c.Now,
+		ends: map[sallyport.ID]chan struct{}{},
+	}
 }
 
-// Decided is the answer of Do.
-type Decided struct {
-	ID       sallyport.ID // of the decision
-	Decision sallyport.Decision
-	// Ask is the pending ask, when the verdict is ask.
-	Ask sallyport.ID
-	// AskExpires is when the pending ask lapses.
-	AskExpires time.Time
-	// Forwarded says that act ran.
-	Forwarded bool
+// Verify checks the evidence on a request.
+func (g *Gateway) Verify(ev identity.Evidence) (identity.Verified, error) {
+	return g.verifier.Verify(ev, g.now())
 }
 
-var _ = context.Background
-var _ identity.Verified
+// CheckLive reports why the caller's task cannot be served; nil if it lives.
+// It is for traffic that is no call: handshakes, lists, streams.
+func (g *Gateway) CheckLive(ctx context.Context, who identity.Verified) error {
+	st, err := g.store.View(ctx, who.Task())
+	if err != nil {
+		return err
+	}
+	if live, code := st.Live(g.now()); !live {
+		return &sallyport.Error{Kind: sallyport.EForbidden, Code: code, Text: "task " + string(who.Task()) + " is over", Fix: "start a new task"}
+	}
+	if st.Digest != who.MandateDigest() || st.Mandate.Holder != who.Holder() {
+		return sallyport.Errorf(sallyport.EUnauthenticated, "wrong_task", "the token is not for this task")
+	}
+	return nil
+}
+
+// Visible reports whether the task may ever call this tool. Lists are
+// filtered by it; it decides nothing.
+func (g *Gateway) Visible(who identity.Verified, server, tool string) bool {
+	st, err := g.store.View(context.Background(), who.Task())
+	if err != nil {
+		return false
+	}
+	f := g.catalog.Facts(server, tool)
+	if f.Mode == sallyport.Observe {
+		return f.ServerKnown
+	}
+	return f.Known && !f.Quarantined && st.Mandate.Mentions(server, tool, f.Class)
+}
+
+// Ended returns a channel that is closed when the task ends.
+func (g *Gateway) Ended(id sallyport.ID) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ch := g.ends[id]
+	if ch == nil {
+		ch = make(chan struct{})
+		g.ends[id] = ch
+		// A task that ended before anybody asked closes at once.
+		if st, err := g.store.View(context.Background(), id); err != nil || !living(st.State) {
+			close(ch)
+		}
+	}
+	return ch
+}
+
+func living(s task.State) bool { return s == task.Active || s == task.Suspended }
+
+func (g *Gateway) ended(id sallyport.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if ch := g.ends[id]; ch != nil {
+		select {
+		case <-ch:
+		default:
+			close(ch)
+		}
+		delete(g.ends, id)
+	}
+}
+
+// Bundle is the policy in force; nil before the first Reload.
+func (g *Gateway) Bundle() *policy.Bundle { return g.bundle.Load() }
+
+// Reload loads a bundle of policy files against the tools that the catalog
+// knows. A bad bundle changes nothing: the old one stays in force, and the
+// error says what is wrong with the new one.
+func (g *Gateway) Reload(ctx context.Context, files policy.Files, by string) error {
+	g.reloadMu.Lock()
+	defer g.reloadMu.Unlock()
+	return g.reload(ctx, files, by)
+}
+
+func (g *Gateway) reload(ctx context.Context, files policy.Files, by string) error {
+	b, err := policy.Load(files, g.catalog.PolicyTools())
+	if err != nil {
+		return err
+	}
+	before := g.bundle.Load()
+	if before == nil || before.Digest() != b.Digest() {
+		body := map[string]any{"bundle": b.Digest(), "rules": len(b.Rules()), "by": by}
+		if before != nil {
+			body["replaces"] = before.Digest()
+		}
+		e, err := ledger.Event(state.KindPolicy, "", g.now(), body, nil)
+		if err != nil {
+			return err
+		}
+		// The files themselves are kept, so that every decision under them
+		// can be replayed.
+		blob := state.Fact{Bucket: "bundle", Key: b.Digest().String(), Value: files}
+		if _, err := g.store.Append(ctx, e, blob); err != nil {
+			return err
+		}
+	}
+	g.files = files
+	g.bundle.Store(b)
+	return nil
+}
+
+// ObserveTools tells the catalog what a server's tools/list said. New tools
+// are pinned where the server's pin policy says so, changed ones quarantined;
+// both are recorded before they count.
+func (g *Gateway) ObserveTools(ctx context.Context, server string, defs []canon.Value) error {
+	changes, err := g.catalog.Observe(server, defs)
+	if err != nil || changes.Empty() {
+		return err
+	}
+	if err := g.recordCatalog(ctx, "observe", changes, "server "+server); err != nil {
+		return err
+	}
+	return g.catalogChanged(ctx)
+}
+
+// Accept makes a quarantined or unpinned definition the accepted one.
+func (g *Gateway) Accept(ctx context.Context, server, tool string, d sallyport.Digest, by string) error {
+	changes, err := g.catalog.Accept(server, tool, d)
+	if err != nil {
+		return err
+	}
+	if err := g.recordCatalog(ctx, "accept", changes, by); err != nil {
+		return err
+	}
+	return g.catalogChanged(ctx)
+}
+
+func (g *Gateway) recordCatalog(ctx context.Context, what string, changes catalog.Changes, by string) error {
+	e, err := ledger.Event(state.KindCatalog, "", g.now(), map[string]any{"event": what, "changes": changes.Summary(), "by": by}, nil)
+	if err != nil {
+		return err
+	}
+	var facts []state.Fact
+	for _, p := range changes.Pins {
+		facts = append(facts, state.Fact{Bucket: "pin", Key: p.Server + "/" + p.Tool, Value: p})
+	}
+	if _, err := g.store.Append(ctx, e, facts...); err != nil {
+		return err
+	}
+	for _, c := range changes.Summary() {
+		g.log.Info("catalog", "event", what, "change", c)
+	}
+	return nil
+}
+
+// catalogChanged rebuilds the bundle's schema for the tools as they are now.
+func (g *Gateway) catalogChanged(ctx context.Context) error {
+	g.reloadMu.Lock()
+	defer g.reloadMu.Unlock()
+	if g.bundle.Load() == nil {
+		return nil // still starting; the first Reload comes after discovery
+	}
+	if err := g.reload(ctx, g.files, "catalog"); err != nil {
+		// The old bundle does not know the new tools, so it denies them.
+		g.log.Error("the policies do not fit the changed catalog; the tools that changed are denied", "error", err)
+	}
+	return nil
+}
+
+// Restore reads the pins that earlier runs accepted.
+func (g *Gateway) Restore(ctx context.Context) error {
+	var pins []catalog.Pin
+	err := g.store.Reader().Facts(ctx, "pin", func(key string, value []byte) error {
+		var p catalog.Pin
+		if err := p.UnmarshalFact(value); err != nil {
+			return errors.Join(errors.New("pin "+key), err)
+		}
+		pins = append(pins, p)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	g.catalog.Restore(pins)
+	return g.dir.restore(ctx, g.store)
+}

@@ -1,0 +1,191 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/state"
+)
+
+// Client talks to the gateway behind a unix socket.
+type Client struct {
+	http   *http.Client
+	socket string
+}
+
+// NewClient makes a client for the socket at path.
+func NewClient(path string) *Client {
+	var d net.Dialer
+	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
+	}}}
+}
+
+// maxAnswer bounds what the client reads of an answer.
+const maxAnswer = 64 << 20
+
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	contentType := ""
+	switch in := in.(type) {
+	case nil:
+	case url.Values:
+		body, contentType = strings.NewReader(in.Encode()), "application/x-www-form-urlencoded"
+	default:
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body, contentType = bytes.NewReader(b), "application/json"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://sallyport"+path, body)
+	if err != nil {
+		return err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return c.unreachable(err)
+	}
+	if resp.StatusCode >= 400 {
+		var p struct{ Error Problem }
+		if json.Unmarshal(b, &p) != nil || p.Error.Code == "" {
+			return sallyport.Errorf(sallyport.EInternal, "bad_answer", "the gateway answered %s", resp.Status)
+		}
+		return &sallyport.Error{Kind: p.Error.Kind, Code: p.Error.Code, Text: p.Error.Text, Fix: p.Error.Fix}
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+func (c *Client) unreachable(err error) error {
+	e := &sallyport.Error{Kind: sallyport.EUnavailable, Code: "no_gateway", Text: "no gateway answers on " + c.socket, Fix: "start one: sallyport serve -c sallyport.yaml", Err: err}
+	if errors.Is(err, fs.ErrPermission) {
+		e.Text, e.Fix = "this user may not open "+c.socket, "run as the gateway's user, or join the group that the config names under socket_group"
+	}
+	return e
+}
+
+// Status asks how the gateway is.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	return s, c.do(ctx, "GET", "/v1/status", nil, &s)
+}
+
+// StartTask exchanges the evidence of user and agent for a task token (RFC
+// 8693): user is a user id that this process's user may speak for, assertion
+// the agent's proof of its key.
+func (c *Client) StartTask(ctx context.Context, user, assertion string, r TaskRequest) (Token, error) {
+	r.Type = TaskDetail
+	details, err := json.Marshal([]TaskRequest{r})
+	if err != nil {
+		return Token{}, err
+	}
+	var t Token
+	return t, c.do(ctx, "POST", "/v1/token", url.Values{
+		"grant_type":            {GrantTokenExchange},
+		"subject_token":         {user},
+		"subject_token_type":    {TypeLocalUser},
+		"actor_token":           {assertion},
+		"actor_token_type":      {TypeJWT},
+		"requested_token_type":  {TypeTxnToken},
+		"authorization_details": {string(details)},
+	}, &t)
+}
+
+// Tasks lists tasks, newest first.
+func (c *Client) Tasks(ctx context.Context, all bool) ([]TaskInfo, error) {
+	var ts []TaskInfo
+	return ts, c.do(ctx, "GET", "/v1/tasks"+allQuery(all), nil, &ts)
+}
+
+// Task shows one task.
+func (c *Client) Task(ctx context.Context, id sallyport.ID) (TaskInfo, error) {
+	var t TaskInfo
+	return t, c.do(ctx, "GET", "/v1/tasks/"+string(id), nil, &t)
+}
+
+// EndTask moves a task to a state: completed, revoked, suspended or active.
+func (c *Client) EndTask(ctx context.Context, id sallyport.ID, to string) error {
+	return c.do(ctx, "POST", "/v1/tasks/"+string(id)+"/state", map[string]string{"state": to}, nil)
+}
+
+// Asks lists asks, oldest first.
+func (c *Client) Asks(ctx context.Context, all bool) ([]state.Ask, error) {
+	var as []state.Ask
+	return as, c.do(ctx, "GET", "/v1/asks"+allQuery(all), nil, &as)
+}
+
+// Answer approves or denies an ask in the name of this process's user.
+func (c *Client) Answer(ctx context.Context, id sallyport.ID, yes bool) (state.Ask, error) {
+	var a state.Ask
+	return a, c.do(ctx, "POST", "/v1/asks/"+string(id)+"/answer", Answer{yes}, &a)
+}
+
+// AddAgent registers an agent.
+func (c *Client) AddAgent(ctx context.Context, r AgentRequest) (AgentInfo, error) {
+	var a AgentInfo
+	return a, c.do(ctx, "POST", "/v1/agents", r, &a)
+}
+
+// Agents lists the agents.
+func (c *Client) Agents(ctx context.Context) ([]AgentInfo, error) {
+	var as []AgentInfo
+	return as, c.do(ctx, "GET", "/v1/agents", nil, &as)
+}
+
+// SuspendAgent suspends an agent or resumes it.
+func (c *Client) SuspendAgent(ctx context.Context, name string, suspend bool) (AgentInfo, error) {
+	var a AgentInfo
+	return a, c.do(ctx, "POST", "/v1/agents/"+url.PathEscape(name)+"/suspend", map[string]bool{"suspend": suspend}, &a)
+}
+
+// Catalog lists the tools of a server, or of all for "".
+func (c *Client) Catalog(ctx context.Context, server string) ([]ToolInfo, error) {
+	var ts []ToolInfo
+	return ts, c.do(ctx, "GET", "/v1/catalog?server="+url.QueryEscape(server), nil, &ts)
+}
+
+// Tool shows one tool with the difference between its accepted and its
+// observed definition.
+func (c *Client) Tool(ctx context.Context, server, tool string) (ToolInfo, error) {
+	var t ToolInfo
+	return t, c.do(ctx, "GET", "/v1/catalog/"+url.PathEscape(server)+"/"+url.PathEscape(tool), nil, &t)
+}
+
+// AcceptTool makes observed definitions the accepted ones.
+func (c *Client) AcceptTool(ctx context.Context, a Accept) ([]ToolInfo, error) {
+	var ts []ToolInfo
+	return ts, c.do(ctx, "POST", "/v1/catalog/accept", a, &ts)
+}
+
+// ReloadPolicy loads the policy files again.
+func (c *Client) ReloadPolicy(ctx context.Context) (Status, error) {
+	var s Status
+	return s, c.do(ctx, "POST", "/v1/policy/reload", nil, &s)
+}
+
+func allQuery(all bool) string {
+	if all {
+		return "?all=true"
+	}
+	return ""
+}

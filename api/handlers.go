@@ -1,0 +1,259 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/gateway"
+	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
+)
+
+// maxTasks bounds a list of tasks.
+const maxTasks = 1000
+
+func (s *Server) status(r *http.Request, who Caller) (any, error) {
+	head := s.c.Store.Head()
+	st := Status{
+		Version: s.c.Version, Domain: s.c.Domain, Listen: s.c.Listen, Ledger: s.c.Ledger, Since: s.c.Since,
+		Records: head.Seq(), Head: head.Hash(), User: who.User.ID,
+	}
+	if b := s.c.Gateway.Bundle(); b != nil {
+		st.Bundle, st.Rules = b.Digest(), len(b.Rules())
+	}
+	for _, srv := range s.c.Catalog.Servers() {
+		ss := ServerStatus{Name: srv.Name, Mode: srv.Mode, Error: s.c.Unreachable(srv.Name)}
+		for _, f := range s.c.Catalog.List(srv.Name) {
+			ss.Tools++
+			if f.Quarantined {
+				ss.Quarantined++
+			}
+		}
+		st.Servers = append(st.Servers, ss)
+	}
+	tasks, err := s.c.Store.Reader().Tasks(r.Context(), false, maxTasks)
+	if err != nil {
+		return nil, err
+	}
+	asks, err := s.openAsks(r, false)
+	st.Tasks, st.Asks = len(tasks), len(asks)
+	return st, err
+}
+
+// tasks lists a caller's own tasks; an operator's list has all.
+func (s *Server) tasks(r *http.Request, who Caller) (any, error) {
+	ts, err := s.c.Store.Reader().Tasks(r.Context(), r.URL.Query().Get("all") == "true", maxTasks)
+	if err != nil {
+		return nil, err
+	}
+	out := []TaskInfo{}
+	for _, t := range ts {
+		if who.Operator || t.Mandate.User == who.User {
+			out = append(out, TaskInfo{
+				ID: t.ID, State: t.State, Agent: t.Mandate.Agent.ID, User: t.Mandate.User.ID,
+				Mandate: t.Mandate, Digest: t.Digest, Started: t.Started, Ended: t.Ended,
+			})
+		}
+	}
+	return out, nil
+}
+
+// ownTask loads a task that the caller may see.
+func (s *Server) ownTask(r *http.Request, who Caller) (state.TaskState, error) {
+	id, err := pathID(r, sallyport.TaskID)
+	if err != nil {
+		return state.TaskState{}, err
+	}
+	st, err := s.c.Store.View(r.Context(), id)
+	if err == nil && !who.Operator && st.Mandate.User != who.User {
+		// The same words as for a task that does not exist.
+		err = sallyport.Errorf(sallyport.ENotFound, "unknown_task", "there is no task %s", id)
+	}
+	return st, err
+}
+
+func (s *Server) task(r *http.Request, who Caller) (any, error) {
+	st, err := s.ownTask(r, who)
+	if err != nil {
+		return nil, err
+	}
+	return TaskInfo{
+		ID: st.ID, State: st.State, Agent: st.Mandate.Agent.ID, User: st.Mandate.User.ID,
+		Mandate: st.Mandate, Digest: st.Digest, Started: st.Started, Meters: st.Meters, Asks: st.Asks,
+	}, nil
+}
+
+func (s *Server) taskState(r *http.Request, who Caller) (any, error) {
+	st, err := s.ownTask(r, who)
+	if err != nil {
+		return nil, err
+	}
+	var in struct{ State task.State }
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	if _, err := s.c.Gateway.EndTask(r.Context(), st.ID, in.State, who.User.ID); err != nil {
+		return nil, err
+	}
+	return map[string]task.State{"state": in.State}, nil
+}
+
+func (s *Server) openAsks(r *http.Request, all bool) ([]state.Ask, error) {
+	as, err := s.c.Store.Reader().Asks(r.Context(), all)
+	now := s.c.Now()
+	return slices.DeleteFunc(as, func(a state.Ask) bool { return !all && !now.Before(a.Expires) }), err
+}
+
+func (s *Server) asks(r *http.Request, who Caller) (any, error) {
+	as, err := s.openAsks(r, r.URL.Query().Get("all") == "true")
+	if as == nil {
+		as = []state.Ask{}
+	}
+	return as, err
+}
+
+func (s *Server) answer(r *http.Request, who Caller) (any, error) {
+	id, err := pathID(r, sallyport.AskID)
+	if err != nil {
+		return nil, err
+	}
+	var in Answer
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	return s.c.Desk.Answer(r.Context(), id, who.User, s.c.Directory.Owner, in.Yes)
+}
+
+func (s *Server) agents(r *http.Request, who Caller) (any, error) { return s.c.Directory.Agents(), nil }
+
+// maxAgentTTL bounds how long a registration lasts before somebody has to say
+// again that the agent is wanted.
+const maxAgentTTL = 366 * 24 * time.Hour
+
+func (s *Server) addAgent(r *http.Request, who Caller) (any, error) {
+	var in AgentRequest
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	id, err := identity.AgentID(s.c.Domain, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	if in.TTL <= 0 || in.TTL > maxAgentTTL {
+		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_ttl", "an agent is registered for at most %s", maxAgentTTL)
+	}
+	thumb, err := identity.PublicThumbprint(in.Key)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range s.c.Directory.Agents() {
+		if a.Key == thumb && a.ID != id {
+			return nil, sallyport.Errorf(sallyport.EConflict, "shared_key", "agent %s has this key: two agents never share an identity", a.Name)
+		}
+	}
+	now := s.c.Now().UTC().Truncate(time.Second)
+	a := gateway.Agent{
+		Name: in.Name, ID: id, Owner: in.Owner, Contact: in.Contact, Purpose: in.Purpose, Groups: in.Groups,
+		Key: thumb, Created: now, Expires: now.Add(in.TTL),
+	}
+	return a, s.c.Gateway.PutAgent(r.Context(), a, "add", who.User.ID)
+}
+
+func (s *Server) suspendAgent(r *http.Request, who Caller) (any, error) {
+	a, err := s.c.Directory.Agent(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	var in struct{ Suspend bool }
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	a.Suspended = in.Suspend
+	event := "resume"
+	if in.Suspend {
+		event = "suspend"
+	}
+	return a, s.c.Gateway.PutAgent(r.Context(), a, event, who.User.ID)
+}
+
+func (s *Server) catalog(r *http.Request, who Caller) (any, error) {
+	out := []ToolInfo{}
+	want := r.URL.Query().Get("server")
+	for _, srv := range s.c.Catalog.Servers() {
+		if want != "" && want != srv.Name {
+			continue
+		}
+		for _, f := range s.c.Catalog.List(srv.Name) {
+			out = append(out, toolInfo(f))
+		}
+	}
+	if want != "" && len(out) == 0 {
+		if reason := s.c.Unreachable(want); reason != "" {
+			return nil, sallyport.Errorf(sallyport.EUnavailable, "unreachable", "server %s: %s", want, reason)
+		}
+	}
+	return out, nil
+}
+
+func toolInfo(f catalog.Facts) ToolInfo {
+	t := ToolInfo{
+		Server: f.Server, Tool: f.Tool, Mode: f.Mode, Class: f.Class, Kinds: f.Kinds, Sensitivity: f.Sensitivity,
+		Roles: f.Roles, Reviewed: f.Reviewed, Pinned: f.Pinned, Observed: f.Observed, State: "ok",
+	}
+	switch {
+	case f.Observed.IsZero():
+		t.State = "gone"
+	case f.Pinned.IsZero():
+		t.State = "new"
+	case f.Quarantined || f.Pinned != f.Observed:
+		t.State = "changed"
+	}
+	return t
+}
+
+func (s *Server) tool(r *http.Request, who Caller) (any, error) {
+	server, name := r.PathValue("server"), r.PathValue("tool")
+	f := s.c.Catalog.Facts(server, name)
+	if !f.Known {
+		return nil, &sallyport.Error{Kind: sallyport.ENotFound, Code: "unknown_tool", Text: "the catalog knows no tool " + server + "/" + name, Fix: "sallyport catalog list " + server}
+	}
+	t := toolInfo(f)
+	_, _, t.Diff = s.c.Catalog.Diff(server, name)
+	return t, nil
+}
+
+func (s *Server) accept(r *http.Request, who Caller) (any, error) {
+	var in Accept
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	out := []ToolInfo{}
+	for _, f := range s.c.Catalog.List(in.Server) {
+		if in.Tool != "" && f.Tool != in.Tool || in.Tool == "" && toolInfo(f).State == "ok" || f.Observed.IsZero() {
+			continue
+		}
+		d := in.Digest
+		if d.IsZero() {
+			d = f.Observed
+		}
+		if err := s.c.Gateway.Accept(r.Context(), in.Server, f.Tool, d, who.User.ID); err != nil {
+			return nil, err
+		}
+		out = append(out, toolInfo(s.c.Catalog.Facts(in.Server, f.Tool)))
+	}
+	if len(out) == 0 && in.Tool != "" {
+		return nil, &sallyport.Error{Kind: sallyport.ENotFound, Code: "unknown_tool", Text: "server " + in.Server + " offers no tool " + in.Tool, Fix: "sallyport catalog list " + in.Server}
+	}
+	return out, nil
+}
+
+func (s *Server) reload(r *http.Request, who Caller) (any, error) {
+	if err := s.c.Reload(r.Context()); err != nil {
+		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_policy", Text: err.Error(), Fix: "the bundle in force was kept"}
+	}
+	return s.status(r, who)
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os/user"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-dev/sallyport"
+)
+
+// Caller is the person behind a connection to the unix socket, as the kernel
+// and the config say.
+type Caller struct {
+	OSUser   string
+	User     sallyport.Principal
+	Operator bool
+}
+
+// People maps the accounts of this machine to user ids.
+type People struct {
+	Domain string
+	// Users maps account names to user ids; others are name@Domain.
+	Users map[string]string
+	// Operators are account names, or group names after a %, that may
+	// administer the gateway besides the account it runs as.
+	Operators []string
+	// UID is the account the gateway runs as.
+	UID uint32
+}
+
+type peerKey struct{}
+
+// connContext notes the peer's credentials (SO_PEERCRED) when a connection is
+// accepted; they are the credentials at connect time.
+func connContext(ctx context.Context, c net.Conn) context.Context {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return ctx
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return ctx
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); cerr != nil || err != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, cred.Uid)
+}
+
+// caller says who sent a request.
+func (p People) caller(r *http.Request) (Caller, error) {
+	uid, ok := r.Context().Value(peerKey{}).(uint32)
+	if !ok {
+		return Caller{}, sallyport.Errorf(sallyport.EUnauthenticated, "no_peer", "the kernel does not say who calls")
+	}
+	id := strconv.FormatUint(uint64(uid), 10)
+	name := id
+	u, err := user.LookupId(id)
+	if err == nil {
+		name = u.Username
+	}
+	c := Caller{OSUser: name, User: sallyport.Principal{Kind: sallyport.UserKind, ID: p.Users[name]}, Operator: uid == p.UID || uid == 0}
+	if c.User.ID == "" {
+		c.User.ID = name + "@" + p.Domain
+	}
+	for _, o := range p.Operators {
+		c.Operator = c.Operator || o == name || len(o) > 1 && o[0] == '%' && inGroup(u, o[1:])
+	}
+	return c, nil
+}
+
+func inGroup(u *user.User, group string) bool {
+	if u == nil {
+		return false
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return false
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return false
+	}
+	for _, id := range ids {
+		if id == g.Gid {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,168 @@
+// Package api is how programs and people reach a running gateway: wire types,
+// a server and a client. The first door is a unix socket, where the kernel
+// says who calls.
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/gateway"
+	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
+)
+
+// Status is what a gateway says of itself.
+type Status struct {
+	Version string           `json:"version"`
+	Domain  string           `json:"domain"`
+	Listen  string           `json:"listen"`
+	Ledger  string           `json:"ledger"`
+	Records uint64           `json:"records"`
+	Head    sallyport.Digest `json:"head"`
+	Bundle  sallyport.Digest `json:"bundle"`
+	Rules   int              `json:"rules"`
+	Servers []ServerStatus   `json:"servers"`
+	Tasks   int              `json:"tasks"` // living
+	Asks    int              `json:"asks"`  // pending
+	Since   time.Time        `json:"since"`
+	User    string           `json:"user"` // who asks, as the gateway knows them
+}
+
+// ServerStatus is one registered server.
+type ServerStatus struct {
+	Name        string         `json:"name"`
+	Mode        sallyport.Mode `json:"mode"`
+	Tools       int            `json:"tools"`
+	Quarantined int            `json:"quarantined"`
+	Error       string         `json:"error,omitempty"` // why it could not be reached
+}
+
+// TaskInfo is a task.
+type TaskInfo struct {
+	ID      sallyport.ID             `json:"id"`
+	State   task.State               `json:"state"`
+	Agent   string                   `json:"agent"`
+	User    string                   `json:"user"`
+	Mandate *task.Mandate            `json:"mandate"`
+	Digest  sallyport.Digest         `json:"digest"`
+	Started time.Time                `json:"started"`
+	Ended   time.Time                `json:"ended,omitzero"`
+	Meters  map[string]canon.Decimal `json:"meters,omitempty"`
+	Asks    []state.Ask              `json:"asks,omitempty"`
+}
+
+// TaskDetail is the type of the authorization_details object (RFC 9396) with
+// which a task is asked for, or the token of a living task renewed.
+const TaskDetail = "sallyport_task"
+
+// TaskRequest is the authorization_details object.
+type TaskRequest struct {
+	Type     string            `json:"type"` // TaskDetail
+	Template string            `json:"template,omitempty"`
+	Slots    map[string]string `json:"slots,omitempty"`
+	Goal     string            `json:"goal,omitempty"`
+	// TTL shortens the template's, as a Go duration ("10m").
+	TTL string `json:"ttl,omitempty"`
+	// Task renews the token of this task; the fields above must be empty.
+	Task sallyport.ID `json:"task,omitempty"`
+}
+
+// The constants of the token exchange (RFC 8693).
+const (
+	GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	TypeJWT            = "urn:ietf:params:oauth:token-type:jwt"
+	TypeTxnToken       = "urn:ietf:params:oauth:token-type:txn_token"
+	// TypeLocalUser says that subject_token is a user id that the peer
+	// credentials of the socket must bear out.
+	TypeLocalUser = "urn:sallyport:token-type:local-user"
+)
+
+// Token is the answer of the token endpoint (RFC 8693 section 2.2.1).
+type Token struct {
+	AccessToken     string           `json:"access_token"`
+	IssuedTokenType string           `json:"issued_token_type"`
+	TokenType       string           `json:"token_type"` // DPoP (RFC 9449)
+	ExpiresIn       int64            `json:"expires_in"` // seconds
+	Task            sallyport.ID     `json:"task"`
+	TaskDigest      sallyport.Digest `json:"task_digest"`
+	TaskExpires     time.Time        `json:"task_expires"`
+	MCP             string           `json:"mcp"` // the endpoint of all servers
+	// Details is what was granted (RFC 9396 section 7).
+	Details []TaskRequest `json:"authorization_details"`
+}
+
+// AgentRequest registers an agent.
+type AgentRequest struct {
+	Name    string        `json:"name"`
+	Owner   string        `json:"owner"`
+	Contact string        `json:"contact,omitempty"`
+	Purpose string        `json:"purpose"`
+	Groups  []string      `json:"groups,omitempty"`
+	TTL     time.Duration `json:"ttl"`
+	// Key is the public JWK, whose private half the gateway never sees.
+	Key json.RawMessage `json:"key"`
+}
+
+// Answer is an approver's word.
+type Answer struct {
+	Yes bool `json:"yes"`
+}
+
+// Accept names the definition of a tool that becomes the accepted one.
+type Accept struct {
+	Server string           `json:"server"`
+	Tool   string           `json:"tool"` // "" accepts every changed tool of the server
+	Digest sallyport.Digest `json:"digest,omitzero"`
+}
+
+// ToolInfo is what the catalog knows of a tool.
+type ToolInfo struct {
+	Server      string                    `json:"server"`
+	Tool        string                    `json:"tool"`
+	Mode        sallyport.Mode            `json:"mode"`
+	Class       sallyport.Class           `json:"class"`
+	Kinds       []sallyport.Kind          `json:"kinds,omitempty"`
+	Sensitivity sallyport.Sensitivity     `json:"sensitivity"`
+	Roles       map[string]sallyport.Role `json:"roles,omitempty"`
+	Reviewed    bool                      `json:"reviewed"`
+	Pinned      sallyport.Digest          `json:"pinned"`
+	Observed    sallyport.Digest          `json:"observed"`
+	State       string                    `json:"state"` // ok, new, changed, gone
+	Diff        string                    `json:"diff,omitempty"`
+}
+
+// AgentInfo is a registered agent.
+type AgentInfo = gateway.Agent
+
+// Problem is an error on the wire.
+type Problem struct {
+	Kind sallyport.ErrorKind `json:"kind"`
+	Code string              `json:"code"`
+	Text string              `json:"text"`
+	Fix  string              `json:"fix,omitempty"`
+}
+
+// statusOf is the one table from error kinds to HTTP.
+func statusOf(k sallyport.ErrorKind) int {
+	switch k {
+	case sallyport.EInvalid:
+		return http.StatusBadRequest
+	case sallyport.EUnauthenticated:
+		return http.StatusUnauthorized
+	case sallyport.EForbidden:
+		return http.StatusForbidden
+	case sallyport.ENotFound:
+		return http.StatusNotFound
+	case sallyport.EConflict:
+		return http.StatusConflict
+	case sallyport.EExhausted:
+		return http.StatusTooManyRequests
+	case sallyport.EUnavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}

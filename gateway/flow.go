@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/approval"
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/ledger"
+	"github.com/sallyport-dev/sallyport/pdp"
+	"github.com/sallyport-dev/sallyport/state"
+)
+
+// Do takes one call through the gate. act forwards it: it is called at most
+// once, and only when the decision that lets it pass is on disk (I6).
+//
+// Decided says what was decided; its Forwarded, whether act ran. An error
+// means that no decision could be recorded and nothing happened.
+func (g *Gateway) Do(ctx context.Context, who identity.Verified, req Request, act func(context.Context, *Passage) Outcome) (Decided, error) {
+	hold := time.Now().Add(req.Hold)
+	for {
+		p, d, err := g.decide(ctx, who, req) // who, what for, what is it, decide, commit
+		if err != nil {
+			return Decided{}, err
+		}
+		if d.Decision.Forward {
+			if !g.now().Before(p.Deadline) {
+				// The disk was slower than the decision is good for.
+				g.close(p, Outcome{Status: OutcomeNotSent, Code: "decision_expired"})
+				return Decided{}, sallyport.Errorf(sallyport.EUnavailable, "decision_expired", "the decision was recorded too late to act on it: send the call again")
+			}
+			outcome := act(ctx, p) // act, observe
+			g.close(p, outcome)    // close
+			d.Forwarded = true
+			return d, nil
+		}
+		if d.Ask == "" || !g.wait(ctx, d, req, hold) {
+			return d, nil
+		}
+		// A human has answered: the call is decided afresh, with the answer
+		// as one more input.
+	}
+}
+
+// decide runs the flow from the call to the receipt, in one transaction of
+// the task. The Passage is good only if the decision says Forward.
+func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request) (*Passage, Decided, error) {
+	p := &Passage{ID: sallyport.NewID(sallyport.DecisionID)}
+	d := Decided{ID: p.ID}
+	facts := g.catalog.Facts(req.Server, req.Tool) // what is it
+	p.Call = sallyport.Call{
+		Task: who.Task(), TaskDigest: who.MandateDigest(), Chain: who.Chain(),
+		Server: req.Server, Tool: req.Tool, ToolDigest: facts.Pinned,
+		Args: req.Args.Canonical(),
+	}
+	if !req.Extra.IsNull() {
+		p.Call.Extra = req.Extra.Canonical()
+	}
+	p.Digest = canon.CallDigest(p.Call)
+	parties := g.dir.parties(p.Call.Chain) // who
+	bundle := g.bundle.Load()
+	receipt, err := g.store.Update(ctx, p.Call.Task, func(st state.TaskState) (state.Change, error) { // what for
+		in := pdp.Input{
+			Engine: g.engine, Now: g.now().UTC().Truncate(time.Millisecond),
+			Call: p.Call, Digest: p.Digest, Args: req.Args, Holder: who.Holder(),
+			Chain: parties, Task: st.View, Tool: facts, Policy: bundle,
+		}
+		p.Decision = pdp.Decide(in) // decide
+		p.Deadline = in.Now.Add(time.Duration(p.Decision.ValidForMillis) * time.Millisecond)
+		ch := state.Change{
+			Entry:   ledger.Decision(p.ID, in, p.Decision),
+			Reserve: p.Decision.Reserve,
+			Spend:   p.Decision.Uses,
+		}
+		if p.Decision.Ask != nil && !p.Decision.Forward {
+			a := pending(st, p.Digest, in.Now)
+			if a == nil {
+				a = g.desk.Open(approval.Question{
+					Decision: p.ID, Call: p.Call, Args: req.Args, Digest: p.Digest, Class: p.Decision.Class, Roles: facts.Roles,
+					Mandate: st.Mandate, Spec: *p.Decision.Ask, Reasons: p.Decision.Reasons,
+				}, in.Now)
+				ch.Ask = a
+			}
+			d.Ask, d.AskExpires = a.ID, a.Expires
+		}
+		return ch, nil
+	}) // commit
+	if err != nil {
+		return nil, Decided{}, err
+	}
+	if !receipt.Valid() {
+		return nil, Decided{}, sallyport.Errorf(sallyport.EUnavailable, "no_receipt", "the ledger gave no receipt")
+	}
+	d.Decision = p.Decision
+	return p, d, nil
+}
+
+// pending finds an unanswered ask for the same call: an impatient caller does
+// not multiply the questions.
+func pending(st state.TaskState, call sallyport.Digest, now time.Time) *state.Ask {
+	i := slices.IndexFunc(st.Asks, func(a state.Ask) bool {
+		return a.Call == call && a.State == state.AskPending && now.Before(a.Expires)
+	})
+	if i < 0 {
+		return nil
+	}
+	return &st.Asks[i]
+}
+
+// waitNotice is how often a held caller is told that it is still waiting.
+const waitNotice = 10 * time.Second
+
+// wait holds the call until its ask is settled. It reports false when the
+// caller or its patience is gone first, or the task has ended.
+func (g *Gateway) wait(ctx context.Context, d Decided, req Request, hold time.Time) bool {
+	left := time.Until(hold)
+	if left <= 0 {
+		return false
+	}
+	settled, stop := g.desk.Settled(d.Ask)
+	defer stop()
+	// The answer may have come between the decision and this line.
+	if a, err := g.store.Reader().Ask(ctx, d.Ask); err != nil || a.State != state.AskPending {
+		return err == nil
+	}
+	timeout := time.NewTimer(left)
+	defer timeout.Stop()
+	notice := time.NewTicker(waitNotice)
+	defer notice.Stop()
+	for {
+		if req.Waiting != nil {
+			req.Waiting(d.Ask, d.Decision.Ask.Groups)
+		}
+		select {
+		case <-settled:
+			return true
+		case <-notice.C:
+		case <-timeout.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// close records the outcome and gives back what a failed call did not spend.
+// It does not wait for the disk: a crash before leaves the call without an
+// outcome, which is what is then known of it.
+func (g *Gateway) close(p *Passage, o Outcome) {
+	e, err := ledger.Outcome(p.ID, g.now(), o)
+	if err == nil {
+		err = g.store.Note(context.Background(), p.Call.Task, func(state.TaskState) (state.Change, error) {
+			return state.Change{Entry: e, Release: released(p.Decision.Reserve, o)}, nil
+		})
+	}
+	if err != nil {
+		g.log.Error("an outcome could not be recorded", "decision", p.ID, "error", err)
+	}
+}
+
+// released says which meters a failed call gives back: all of them if nothing
+// was sent, those that the grant releases if the upstream said that it failed.
+// A call whose fate is unknown stays spent.
+func released(reserved []sallyport.MeterDelta, o Outcome) []sallyport.MeterDelta {
+	var back []sallyport.MeterDelta
+	for _, m := range reserved {
+		switch o.Status {
+		case OutcomeNotSent:
+			back = append(back, m)
+		case OutcomeToolError, OutcomeError:
+			if m.Release {
+				back = append(back, m)
+			}
+		}
+	}
+	return back
+}

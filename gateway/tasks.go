@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/ledger"
+	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
+)
+
+// StartTask makes a task of a mandate that a human agreed to.
+func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, error) {
+	a, err := g.dir.Agent(m.Agent.ID)
+	if err != nil {
+		return task.View{}, err
+	}
+	now := g.now().UTC().Truncate(time.Millisecond)
+	switch {
+	case a.Suspended:
+		return task.View{}, sallyport.Errorf(sallyport.EForbidden, "suspended", "agent %s is suspended", a.Name)
+	case !a.Expires.IsZero() && !now.Before(a.Expires):
+		return task.View{}, sallyport.Errorf(sallyport.EForbidden, "agent_expired", "the registration of agent %s has expired", a.Name)
+	case !g.dir.KnowsUser(m.User.ID):
+		return task.View{}, &sallyport.Error{Kind: sallyport.EForbidden, Code: "unknown_principal", Text: "user " + m.User.ID + " is not known here", Fix: "add the user under users in the config"}
+	}
+	digest, err := m.Digest()
+	if err != nil {
+		return task.View{}, err
+	}
+	v := task.View{ID: sallyport.NewID(sallyport.TaskID), State: task.Active, Mandate: m, Digest: digest, Started: now}
+	text, err := canon.Marshal(m)
+	if err != nil {
+		return task.View{}, err
+	}
+	e, err := ledger.Event(state.KindTask, v.ID, now, map[string]any{
+		"event": "start", "agent": m.Agent.ID, "purpose": m.Purpose, "template": m.Template.Name,
+		"mandate": digest, "expires": m.Expires.UTC().Format(canon.TimeFormat),
+	}, canon.ObjectValue(canon.Member{Name: "mandate", Value: canon.MustParse(string(text))}))
+	if err != nil {
+		return task.View{}, err
+	}
+	e.Task = v.ID
+	if _, err := g.store.Create(ctx, v, e); err != nil {
+		return task.View{}, err
+	}
+	return v, nil
+}
+
+// EndTask moves a task to a state; an ended one ends everything that hangs on
+// it. The receipt is of the record that says so.
+func (g *Gateway) EndTask(ctx context.Context, id sallyport.ID, to task.State, by string) (state.Receipt, error) {
+	now := g.now().UTC().Truncate(time.Millisecond)
+	e, err := ledger.Event(state.KindTask, id, now, map[string]any{"event": string(to)}, map[string]any{"by": by})
+	if err != nil {
+		return state.Receipt{}, err
+	}
+	r, err := g.store.Update(ctx, id, func(state.TaskState) (state.Change, error) {
+		return state.Change{Entry: e, State: to}, nil
+	})
+	if err == nil && !living(to) {
+		g.ended(id)
+	}
+	return r, err
+}
+
+// sweepInterval bounds how long an expired task stays open in lists, and its
+// streams and child processes alive. No call passes after the deadline in any
+// case: the decision looks at the clock.
+const sweepInterval = time.Second
+
+// Sweep ends the tasks whose deadline has passed, until ctx is done. Its
+// first round runs before it returns control to the loop, so that a start
+// after a crash leaves nothing over.
+func (g *Gateway) Sweep(ctx context.Context) {
+	t := time.NewTicker(sweepInterval)
+	defer t.Stop()
+	for {
+		g.sweep(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (g *Gateway) sweep(ctx context.Context) {
+	overdue, err := g.store.Reader().Overdue(ctx, g.now())
+	if err != nil {
+		if ctx.Err() == nil {
+			g.log.Error("the tasks cannot be read", "error", err)
+		}
+		return
+	}
+	for _, id := range overdue {
+		if _, err := g.EndTask(ctx, id, task.Expired, "deadline"); err != nil && ctx.Err() == nil {
+			g.log.Error("an expired task could not be ended", "task", id, "error", err)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+// Package ledger says what the gateway's records contain, and lets anyone
+// check them: the chain, the commitments, the order of decision and outcome.
+//
+// A record's body stays readable for ever and holds no personal value: those
+// stand in it as salted commitments. The payload beside it opens them, and
+// can be taken away without breaking the chain.
+package ledger
+
+import (
+	"crypto/rand"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/pdp"
+	"github.com/sallyport-dev/sallyport/state"
+)
+
+const saltSize = 16
+
+// Commit is a salted commitment: SHA-256 over a domain, the salt and the
+// canonical value. Without the salt a short value (an amount, an address)
+// cannot be guessed from it.
+func Commit(salt []byte, canonical []byte) sallyport.Digest {
+	return canon.Digest(canon.DomainCommit, salt, canonical)
+}
+
+func newSalt() []byte {
+	salt := make([]byte, saltSize)
+	if _, err := rand.Read(salt); err != nil {
+		panic("ledger: no randomness: " + err.Error())
+	}
+	return salt
+}
+
+// field is one value of a payload, under a salt of its own.
+type field struct {
+	name  string
+	value []byte // canonical
+}
+
+// seal writes the commitments for a body, and the payload that opens them.
+// Fields come in canonical order.
+func seal(fields ...field) (commitments, payload []byte) {
+	c := canon.NewBuilder(nil)
+	p := canon.NewBuilder(make([]byte, 0, 2048))
+	for _, f := range fields {
+		salt := newSalt()
+		c.Text(f.name, Commit(salt, f.value))
+		p.With(f.name, func(b []byte) []byte {
+			return canon.NewBuilder(b).Str("salt", encodeSalt(salt)).Raw("value", f.value).Done()
+		})
+	}
+	return c.Done(), p.Done()
+}
+
+// Decision is the record of a decision, written before anything acts on it.
+func Decision(id sallyport.ID, in pdp.Input, d sallyport.Decision) state.Entry {
+	commitments, payload := seal(
+		field{"decision", pdp.AppendDecision(nil, d)},
+		field{"input", in.Append(nil)},
+	)
+	w := canon.NewBuilder(make([]byte, 0, 1024))
+	w.Str("action", in.Call.Action())
+	w.Str("agent", in.Call.Chain[len(in.Call.Chain)-1].ID)
+	w.Text("bundle", d.Read.Bundle)
+	w.Text("class", d.Class)
+	w.List("codes", len(d.Reasons), func(b []byte, i int) []byte { return canon.AppendString(b, d.Reasons[i].Code) })
+	w.Raw("commit", commitments)
+	w.Str("engine", in.Engine)
+	w.Bool("forward", d.Forward)
+	w.Text("mandate", d.Read.Mandate)
+	w.Text("mode", d.Mode)
+	w.List("rules", len(d.Reasons), func(b []byte, i int) []byte { return canon.AppendString(b, d.Reasons[i].Rule) })
+	w.Text("tool", d.Read.Tool)
+	w.Text("verdict", d.Verdict)
+	return state.Entry{Kind: state.KindDecision, ID: id, At: in.Now, Body: w.Done(), Payload: payload}
+}
+
+// Outcome is the record of what became of a forwarded call.
+func Outcome(decision sallyport.ID, at time.Time, outcome any) (state.Entry, error) {
+	b, err := canon.Marshal(outcome)
+	if err != nil {
+		return state.Entry{}, err
+	}
+	return state.Entry{Kind: state.KindOutcome, ID: decision, At: at, Body: canon.NewBuilder(nil).Raw("outcome", b).Done()}, nil
+}
+
+// Event is a record of any other kind: what may stay readable, and what may
+// not. Both are written by encoding/json; nil personal writes no payload.
+func Event(kind state.RecordKind, id sallyport.ID, at time.Time, body map[string]any, personal any) (state.Entry, error) {
+	e := state.Entry{Kind: kind, ID: id, At: at}
+	if personal != nil {
+		p, err := canon.Marshal(personal)
+		if err != nil {
+			return e, err
+		}
+		var c []byte
+		c, e.Payload = seal(field{"personal", p})
+		v, err := canon.Parse(c, canon.FileLimits)
+		if err != nil {
+			return e, err
+		}
+		body["commit"] = v
+	}
+	var err error
+	e.Body, err = canon.Marshal(body)
+	return e, err
+}

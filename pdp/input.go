@@ -1,0 +1,202 @@
+package pdp
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+)
+
+// Append appends the canonical form of the input. The mandate, the tool's
+// definition and the policy bundle stand in it by their digests; everything
+// else stands in it whole, so that a record of it replays.
+func (in Input) Append(dst []byte) []byte {
+	w := canon.NewBuilder(dst)
+	if in.Policy != nil {
+		w.Text("bundle", in.Policy.Digest())
+	}
+	w.With("call", func(b []byte) []byte { return canon.AppendCall(b, in.Call) })
+	w.Text("call_digest", in.Digest)
+	w.List("chain", len(in.Chain), func(b []byte, i int) []byte { return in.Chain[i].append(b) })
+	w.Str("engine", in.Engine)
+	w.Str("holder", in.Holder)
+	w.Time("now", in.Now)
+	w.With("task", in.appendTask)
+	w.With("tool", in.appendTool)
+	w.Int("v", 1)
+	return w.Done()
+}
+
+// ComputeDigest is the digest of the canonical form.
+func (in Input) ComputeDigest() sallyport.Digest {
+	return canon.Digest(canon.DomainInput, in.Append(make([]byte, 0, 2048)))
+}
+
+func (p Party) append(dst []byte) []byte {
+	w := canon.NewBuilder(dst)
+	if !p.Expires.IsZero() {
+		w.Time("expires", p.Expires)
+	}
+	if len(p.Groups) > 0 {
+		w.Strs("groups", p.Groups)
+	}
+	w.Str("id", p.ID)
+	w.Str("kind", string(p.Kind))
+	w.Bool("known", p.Known)
+	if p.Owner != "" {
+		w.Str("owner", p.Owner)
+	}
+	if p.Purpose != "" {
+		w.Str("purpose", p.Purpose)
+	}
+	if p.Suspended {
+		w.Bool("suspended", true)
+	}
+	return w.Done()
+}
+
+func (in Input) appendTask(dst []byte) []byte {
+	t := in.Task
+	w := canon.NewBuilder(dst)
+	if len(t.Approvals) > 0 {
+		w.List("approvals", len(t.Approvals), func(b []byte, i int) []byte {
+			a := t.Approvals[i]
+			aw := canon.NewBuilder(b)
+			aw.With("approver", func(b []byte) []byte {
+				return canon.NewBuilder(b).Str("id", a.Approver.ID).Str("kind", string(a.Approver.Kind)).Done()
+			})
+			return aw.Text("call", a.Call).Str("group", a.Group).Str("id", string(a.ID)).
+				Time("not_after", a.NotAfter).Text("render", a.Render).Done()
+		})
+	}
+	w.Text("digest", t.Digest)
+	w.Str("id", string(t.ID))
+	if len(t.Meters) > 0 {
+		w.With("meters", func(b []byte) []byte {
+			mw := canon.NewBuilder(b)
+			for _, k := range slices.SortedFunc(maps.Keys(t.Meters), canon.Compare) {
+				mw.Str(k, t.Meters[k].String())
+			}
+			return mw.Done()
+		})
+	}
+	if len(t.Refusals) > 0 {
+		w.List("refusals", len(t.Refusals), func(b []byte, i int) []byte {
+			r := t.Refusals[i]
+			return canon.NewBuilder(b).With("approver", func(b []byte) []byte {
+				return canon.NewBuilder(b).Str("id", r.Approver.ID).Str("kind", string(r.Approver.Kind)).Done()
+			}).Text("call", r.Call).Str("id", string(r.ID)).Time("not_after", r.NotAfter).Done()
+		})
+	}
+	w.Time("started", t.Started)
+	w.Str("state", string(t.State))
+	w.Int("version", int64(t.Version))
+	return w.Done()
+}
+
+func (in Input) appendTool(dst []byte) []byte {
+	t := in.Tool
+	w := canon.NewBuilder(dst)
+	w.Text("class", t.Class)
+	if len(t.Kinds) > 0 {
+		w.List("kinds", len(t.Kinds), func(b []byte, i int) []byte { return canon.AppendString(b, string(t.Kinds[i])) })
+	}
+	w.Bool("known", t.Known)
+	w.Text("mode", t.Mode)
+	w.Text("observed", t.Observed)
+	w.Text("pinned", t.Pinned)
+	if t.Quarantined {
+		w.Bool("quarantined", true)
+	}
+	if t.Resource.Type != "" {
+		w.With("resource", func(b []byte) []byte {
+			return canon.NewBuilder(b).Str("arg", t.Resource.Arg).Str("type", t.Resource.Type).Done()
+		})
+	}
+	w.Bool("reviewed", t.Reviewed)
+	w.Text("sensitivity", t.Sensitivity)
+	w.Str("server", t.Server)
+	w.Bool("server_known", t.ServerKnown)
+	w.Str("tool", t.Tool)
+	return w.Done()
+}
+
+// AppendDecision appends the canonical form of a decision.
+func AppendDecision(dst []byte, d sallyport.Decision) []byte {
+	w := canon.NewBuilder(dst)
+	if d.Ask != nil {
+		w.With("ask", func(b []byte) []byte {
+			return canon.NewBuilder(b).Strs("groups", d.Ask.Groups).Int("ttl_ms", d.Ask.TTLMillis).Done()
+		})
+	}
+	w.Text("call", d.Call)
+	w.Text("class", d.Class)
+	w.Bool("forward", d.Forward)
+	w.Text("mode", d.Mode)
+	if len(d.Obligations) > 0 {
+		w.List("obligations", len(d.Obligations), func(b []byte, i int) []byte {
+			o := d.Obligations[i]
+			ow := canon.NewBuilder(b)
+			if o.Arg != "" {
+				ow.Str("arg", o.Arg)
+			}
+			if o.Rule != "" {
+				ow.Str("rule", o.Rule)
+			}
+			return ow.Str("type", o.Type).Done()
+		})
+	}
+	w.With("read", func(b []byte) []byte {
+		return canon.NewBuilder(b).Text("bundle", d.Read.Bundle).Text("input", d.Read.Input).
+			Text("mandate", d.Read.Mandate).Text("tool", d.Read.Tool).Done()
+	})
+	if len(d.Reasons) > 0 {
+		w.List("reasons", len(d.Reasons), func(b []byte, i int) []byte { return appendReason(b, d.Reasons[i]) })
+	}
+	if len(d.Reserve) > 0 {
+		w.List("reserve", len(d.Reserve), func(b []byte, i int) []byte {
+			m := d.Reserve[i]
+			mw := canon.NewBuilder(b).Str("add", m.Add).Str("key", m.Key)
+			if m.Release {
+				mw.Bool("release", true)
+			}
+			return mw.Done()
+		})
+	}
+	if len(d.Uses) > 0 {
+		w.List("uses", len(d.Uses), func(b []byte, i int) []byte { return canon.AppendString(b, string(d.Uses[i])) })
+	}
+	if d.ValidForMillis != 0 {
+		w.Int("valid_for_ms", d.ValidForMillis)
+	}
+	w.Text("verdict", d.Verdict)
+	return w.Done()
+}
+
+func appendReason(b []byte, r sallyport.Reason) []byte {
+	w := canon.NewBuilder(b)
+	if r.At != "" {
+		w.Str("at", r.At)
+	}
+	w.Str("code", r.Code)
+	if len(r.Controls) > 0 {
+		w.Strs("controls", r.Controls)
+	}
+	if r.Fix != "" {
+		w.Str("fix", r.Fix)
+	}
+	if len(r.Groups) > 0 {
+		w.Strs("groups", r.Groups)
+	}
+	if r.Interim {
+		w.Bool("interim", true)
+	}
+	w.Str("layer", string(r.Layer))
+	if r.Rule != "" {
+		w.Str("rule", r.Rule)
+	}
+	w.Str("text", r.Text)
+	w.Text("verdict", r.Verdict)
+	return w.Done()
+}

@@ -1,0 +1,255 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+)
+
+// maxBatch bounds how many changes one transaction takes, and so how long the
+// first of them waits for the last.
+const maxBatch = 1024
+
+// headInterval is how often the head of the chain is written beside the
+// database, where a later start compares it.
+const headInterval = time.Second
+
+// op is one change on its way to the disk.
+type op struct {
+	entry  Entry
+	epoch  uint64
+	lazy   bool // nobody waits for it
+	always bool // builds on no task state, so no failure voids it
+	task   *taskRow
+	asks   []Ask
+	facts  []Fact
+	done   chan result
+}
+
+type result struct {
+	receipt Receipt
+	err     error
+}
+
+// Fact is a small durable value outside any task: an agent, a pin, a blob.
+type Fact struct {
+	Bucket string
+	Key    string
+	Value  any // written as JSON; nil deletes the fact
+}
+
+// noteDelay bounds how long a Note waits for a batch to travel with.
+const noteDelay = 50 * time.Millisecond
+
+// commitLoop is the only writer. It takes what has queued up while the last
+// batch was being synced, so that one sync serves many callers. Notes wait
+// for somebody who needs the sync anyway.
+func (s *Store) commitLoop() {
+	defer close(s.done)
+	tick := time.NewTicker(headInterval)
+	defer tick.Stop()
+	due := time.NewTimer(noteDelay)
+	due.Stop()
+	defer due.Stop()
+	var wrote uint64
+	var batch []*op
+	flush := func() {
+		if len(batch) > 0 {
+			s.commit(batch)
+			batch = batch[:0]
+			due.Stop()
+		}
+	}
+	for {
+		urgent := false
+		select {
+		case <-tick.C:
+			if h := s.Head(); h.seq != wrote && s.writeHead() == nil {
+				wrote = h.seq
+			}
+			continue
+		case <-due.C:
+			flush()
+			continue
+		case o, ok := <-s.ops:
+			if !ok {
+				flush()
+				return
+			}
+			if len(batch) == 0 {
+				due.Reset(noteDelay)
+			}
+			batch = append(batch, o)
+			urgent = !o.lazy
+		}
+	drain:
+		for len(batch) < maxBatch {
+			select {
+			case o, ok := <-s.ops:
+				if !ok {
+					flush()
+					return
+				}
+				batch = append(batch, o)
+				urgent = urgent || !o.lazy
+			default:
+				break drain
+			}
+		}
+		if urgent || len(batch) >= maxBatch {
+			flush()
+		}
+	}
+}
+
+// commit writes one batch. Either all of it is durable, or none is and every
+// task in memory is forgotten, because what was decided on top of it is void.
+func (s *Store) commit(batch []*op) {
+	results := make([]result, len(batch))
+	s.mu.Lock()
+	epoch, broken := s.epoch, s.broken
+	s.mu.Unlock()
+	next := s.chain
+	err := broken
+	if err == nil {
+		err = s.transact(batch, epoch, &next, results)
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.epoch++
+		s.mu.Unlock()
+		if broken == nil {
+			err = &sallyport.Error{Kind: sallyport.EUnavailable, Code: "ledger_unavailable", Text: "the ledger cannot be written, so nothing may happen", Fix: "check the disk's space and permissions", Err: err}
+		}
+		for i := range results {
+			results[i] = result{err: err}
+		}
+	} else {
+		s.chain = next
+		s.headMu.Lock()
+		s.head = Receipt{next.seq, next.head}
+		s.headMu.Unlock()
+	}
+	for i, o := range batch {
+		o.done <- results[i]
+	}
+}
+
+func (s *Store) transact(batch []*op, epoch uint64, c *chain, results []result) error {
+	ctx := context.Background()
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO records (seq, hash, id, task, text, payload) VALUES (?, ?, ?, ?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	defer insert.Close()
+	tasks := map[sallyport.ID]*taskRow{}
+	asks := map[sallyport.ID]Ask{}
+	for i, o := range batch {
+		if !o.always && o.epoch != epoch {
+			results[i] = result{err: errStale()}
+			continue
+		}
+		text := appendEnvelope(make([]byte, 0, 512+len(o.entry.Body)), s.gateway, c.seq+1, c.head, o.entry)
+		c.seq++
+		c.head = HashRecord(text)
+		var payload any // a nil []byte would be stored as an empty blob
+		if o.entry.Payload != nil {
+			payload = o.entry.Payload
+		}
+		if _, err := insert.ExecContext(ctx, int64(c.seq), c.head[:], string(o.entry.ID), string(o.entry.Task), text, payload); err != nil {
+			return fmt.Errorf("record %d: %w", c.seq, err)
+		}
+		results[i] = result{receipt: Receipt{c.seq, c.head}}
+		if o.task != nil {
+			if before := tasks[o.entry.Task]; before != nil && o.task.mandate == nil {
+				o.task.mandate = before.mandate
+			}
+			tasks[o.entry.Task] = o.task
+		}
+		for _, a := range o.asks {
+			asks[a.ID] = a
+		}
+		for _, f := range o.facts {
+			if err := putFact(ctx, tx, f); err != nil {
+				return err
+			}
+		}
+	}
+	for id, r := range tasks {
+		if err := putTask(ctx, tx, id, r); err != nil {
+			return fmt.Errorf("task %s: %w", id, err)
+		}
+	}
+	for id, a := range asks {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO asks (id, task, state, ask) VALUES (?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET state = excluded.state, ask = excluded.ask`, string(id), string(a.Task), string(a.State), mustJSON(a)); err != nil {
+			return fmt.Errorf("ask %s: %w", id, err)
+		}
+	}
+	return tx.Commit()
+}
+
+func putTask(ctx context.Context, tx *sql.Tx, id sallyport.ID, r *taskRow) error {
+	v := r.st.View
+	var ended int64
+	if !r.ended.IsZero() {
+		ended = r.ended.UnixMilli()
+	}
+	if r.mandate != nil {
+		_, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, version, state, digest, mandate, meters, approvals, refusals, started, expires, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(id), int64(v.Version), string(v.State), v.Digest.String(), r.mandate, mustJSON(v.Meters), mustJSON(v.Approvals), mustJSON(v.Refusals), v.Started.UnixMilli(), v.Mandate.Expires.UnixMilli(), ended)
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE tasks SET version = ?, state = ?, meters = ?, approvals = ?, refusals = ?, ended = ? WHERE id = ?`,
+		int64(v.Version), string(v.State), mustJSON(v.Meters), mustJSON(v.Approvals), mustJSON(v.Refusals), ended, string(id))
+	return err
+}
+
+func putFact(ctx context.Context, tx *sql.Tx, f Fact) error {
+	var err error
+	if f.Value == nil {
+		_, err = tx.ExecContext(ctx, `DELETE FROM facts WHERE bucket = ? AND key = ?`, f.Bucket, f.Key)
+	} else {
+		var v []byte
+		if v, err = json.Marshal(f.Value); err == nil {
+			_, err = tx.ExecContext(ctx, `INSERT INTO facts (bucket, key, value) VALUES (?, ?, ?)
+				ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value`, f.Bucket, f.Key, v)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("fact %s/%s: %w", f.Bucket, f.Key, err)
+	}
+	return nil
+}
+
+// headFile is where the end of the chain is noted outside the database, so
+// that a database cut short is found at the next start. It may lag behind,
+// never lead.
+func headFile(path string) string { return path + ".head" }
+
+type headNote struct {
+	Seq  uint64           `json:"seq"`
+	Hash sallyport.Digest `json:"hash"`
+}
+
+func (s *Store) writeHead() error {
+	h := s.Head()
+	if h.seq == 0 {
+		return nil
+	}
+	tmp := headFile(s.path) + ".tmp"
+	if err := os.WriteFile(tmp, append(mustJSON(headNote{h.seq, h.hash}), '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, headFile(s.path))
+}
