@@ -36,6 +36,17 @@ type View struct {
 	Meters map[string]canon.Decimal
 	// Approvals that were given and not yet spent, oldest first.
 	Approvals []Approval
+	// Refusals are the answers of approvers who said no, oldest first.
+	Refusals []Refusal
+}
+
+// Refusal is a named human's no to one call digest. Until it lapses the same
+// call is denied rather than asked again.
+type Refusal struct {
+	ID       sallyport.ID        `json:"id"` // of the ask
+	Approver sallyport.Principal `json:"approver"`
+	Call     sallyport.Digest    `json:"call"`
+	NotAfter time.Time           `json:"not_after"`
 }
 
 // Approval is a named human's yes to one call digest. It is input to a new
@@ -59,7 +70,7 @@ type Mandate struct {
 	Holder  string              `json:"holder"` // RFC 7638 thumbprint of the agent's key
 	Purpose string              `json:"purpose"`
 	Goal    string              `json:"goal,omitempty"` // shown to people, grants nothing
-	Grants  []Grant             `json:"grants"`
+	Grants  []Grant             `json:"grants,omitempty"`
 	Pins    []Pin               `json:"pins,omitempty"`
 	Limits  Limits              `json:"limits"`
 	// Sensitivity is the most confidential data the task may read.
@@ -69,6 +80,9 @@ type Mandate struct {
 	Expires     time.Time             `json:"expires"`
 	Parent      sallyport.Digest      `json:"parent,omitzero"`
 	Template    TemplateRef           `json:"template"`
+
+	// compiled is built once by Compile; without it Cover builds its own.
+	compiled *compiled
 }
 
 // TemplateRef names the template a mandate was derived from.
@@ -100,8 +114,10 @@ type Grant struct {
 	// Class is the most dangerous class the grant covers.
 	Class sallyport.Class `json:"class"`
 	// Args maps JSON pointers (RFC 6901) to the constraint on what stands
-	// there. Every leaf of the arguments must lie under one of them.
-	Args map[string]Constraint `json:"args"`
+	// there. Every leaf of the arguments must lie under one of them, and what
+	// is constrained by more than "any" must be there: a server may read an
+	// amount left out as all of it.
+	Args map[string]Constraint `json:"args,omitempty"`
 	// Unlisted lets arguments pass that Args does not mention.
 	Unlisted bool `json:"unlisted,omitempty"`
 	// Uses is how often the grant may be used; 0 is no bound.
