@@ -2,6 +2,7 @@ package canon
 
 import (
 	"cmp"
+	"fmt"
 	"math/big"
 	"strconv"
 	"strings"
@@ -158,6 +159,16 @@ func (d Decimal) String() string {
 
 // MarshalText writes the number as String does.
 func (d Decimal) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what ParseDecimal reads.
+func (d *Decimal) UnmarshalText(b []byte) error {
+	v, ok := ParseDecimal(string(b))
+	if !ok {
+		return fmt.Errorf("%q is not a decimal number", b)
+	}
+	*d = v
+	return nil
+}
 
 // Decimal returns the exact value of a Number.
 func (v Value) Decimal() (Decimal, bool) {

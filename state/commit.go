@@ -1,9 +1,6 @@
 package state
 
 import (
-	"context"
-	"database/sql"
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -140,96 +137,59 @@ func (s *Store) commit(batch []*op) {
 	}
 }
 
-func (s *Store) transact(batch []*op, epoch uint64, c *chain, results []result) error {
-	ctx := context.Background()
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
+func (s *Store) transact(batch []*op, epoch uint64, c *chain, results []result) (err error) {
+	w := s.writer
+	if err := w.begin(); err != nil {
 		return err
 	}
-	defer tx.Rollback()
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO records (seq, hash, id, task, text, payload) VALUES (?, ?, ?, ?, ?, ?)`)
-	if err != nil {
-		return err
-	}
-	defer insert.Close()
+	defer func() {
+		if err != nil {
+			w.rollback()
+		}
+	}()
 	tasks := map[sallyport.ID]*taskRow{}
 	asks := map[sallyport.ID]Ask{}
+	text := make([]byte, 0, 2048)
 	for i, o := range batch {
 		if !o.always && o.epoch != epoch {
 			results[i] = result{err: errStale()}
 			continue
 		}
-		text := appendEnvelope(make([]byte, 0, 512+len(o.entry.Body)), s.gateway, c.seq+1, c.head, o.entry)
+		text = appendEnvelope(text[:0], s.gateway, c.seq+1, c.head, o.entry)
 		c.seq++
 		c.head = HashRecord(text)
-		var payload any // a nil []byte would be stored as an empty blob
-		if o.entry.Payload != nil {
-			payload = o.entry.Payload
-		}
-		if _, err := insert.ExecContext(ctx, int64(c.seq), c.head[:], string(o.entry.ID), string(o.entry.Task), text, payload); err != nil {
+		if err := w.record(c, o.entry, text); err != nil {
 			return fmt.Errorf("record %d: %w", c.seq, err)
 		}
 		results[i] = result{receipt: Receipt{c.seq, c.head}}
 		if o.task != nil {
-			if before := tasks[o.entry.Task]; before != nil && o.task.mandate == nil {
-				o.task.mandate = before.mandate
+			if o.task.mandate != nil {
+				if err := w.newTask(o.entry.Task, o.task); err != nil {
+					return fmt.Errorf("task %s: %w", o.entry.Task, err)
+				}
 			}
-			tasks[o.entry.Task] = o.task
+			tasks[o.entry.Task] = o.task // of several in one batch the last holds
 		}
 		for _, a := range o.asks {
 			asks[a.ID] = a
 		}
 		for _, f := range o.facts {
-			if err := putFact(ctx, tx, f); err != nil {
-				return err
+			if err := w.fact(f); err != nil {
+				return fmt.Errorf("fact %s/%s: %w", f.Bucket, f.Key, err)
 			}
 		}
 	}
 	for id, r := range tasks {
-		if err := putTask(ctx, tx, id, r); err != nil {
+		if err := w.standing(id, r); err != nil {
 			return fmt.Errorf("task %s: %w", id, err)
 		}
 	}
 	for id, a := range asks {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO asks (id, task, state, ask) VALUES (?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET state = excluded.state, ask = excluded.ask`, string(id), string(a.Task), string(a.State), mustJSON(a)); err != nil {
+		if err := w.ask(a); err != nil {
 			return fmt.Errorf("ask %s: %w", id, err)
 		}
 	}
-	return tx.Commit()
-}
-
-func putTask(ctx context.Context, tx *sql.Tx, id sallyport.ID, r *taskRow) error {
-	v := r.st.View
-	var ended int64
-	if !r.ended.IsZero() {
-		ended = r.ended.UnixMilli()
-	}
-	if r.mandate != nil {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, version, state, digest, mandate, meters, approvals, refusals, started, expires, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(id), int64(v.Version), string(v.State), v.Digest.String(), r.mandate, mustJSON(v.Meters), mustJSON(v.Approvals), mustJSON(v.Refusals), v.Started.UnixMilli(), v.Mandate.Expires.UnixMilli(), ended)
-		return err
-	}
-	_, err := tx.ExecContext(ctx, `UPDATE tasks SET version = ?, state = ?, meters = ?, approvals = ?, refusals = ?, ended = ? WHERE id = ?`,
-		int64(v.Version), string(v.State), mustJSON(v.Meters), mustJSON(v.Approvals), mustJSON(v.Refusals), ended, string(id))
-	return err
-}
-
-func putFact(ctx context.Context, tx *sql.Tx, f Fact) error {
-	var err error
-	if f.Value == nil {
-		_, err = tx.ExecContext(ctx, `DELETE FROM facts WHERE bucket = ? AND key = ?`, f.Bucket, f.Key)
-	} else {
-		var v []byte
-		if v, err = json.Marshal(f.Value); err == nil {
-			_, err = tx.ExecContext(ctx, `INSERT INTO facts (bucket, key, value) VALUES (?, ?, ?)
-				ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value`, f.Bucket, f.Key, v)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("fact %s/%s: %w", f.Bucket, f.Key, err)
-	}
-	return nil
+	return w.commit()
 }
 
 // headFile is where the end of the chain is noted outside the database, so

@@ -125,7 +125,8 @@ func readTask(ctx context.Context, q queryer, id sallyport.ID) (TaskState, time.
 		state, digest                        string
 		mandate, meters, approvals, refusals []byte
 	)
-	err := q.QueryRowContext(ctx, `SELECT version, state, digest, mandate, meters, approvals, refusals, started, ended FROM tasks WHERE id = ?`, string(id)).
+	err := q.QueryRowContext(ctx, `SELECT version, state, digest, mandate, meters, approvals, refusals, started, ended
+		FROM tasks JOIN standing ON standing.task = tasks.id WHERE id = ?`, string(id)).
 		Scan(&version, &state, &digest, &mandate, &meters, &approvals, &refusals, &started, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
 		return st, time.Time{}, sallyport.Errorf(sallyport.ENotFound, "unknown_task", "there is no task %s", id)
@@ -189,7 +190,7 @@ func (r *Reader) Tasks(ctx context.Context, all bool, limit int) ([]TaskInfo, er
 	if all {
 		where = ``
 	}
-	rows, err := r.db.QueryContext(ctx, `SELECT id, state, digest, mandate, started, ended FROM tasks`+where+` ORDER BY id DESC LIMIT ?`, limit)
+	rows, err := r.db.QueryContext(ctx, `SELECT id, state, digest, mandate, started, ended FROM tasks JOIN standing ON standing.task = tasks.id`+where+` ORDER BY id DESC LIMIT ?`, limit)
 	if err != nil {
 		return nil, unreadable(r.path, err)
 	}

@@ -31,19 +31,24 @@ CREATE TABLE records (
 CREATE INDEX records_id ON records(id) WHERE id <> '';
 CREATE INDEX records_task ON records(task) WHERE task <> '';
 CREATE TABLE tasks (
-	id        TEXT PRIMARY KEY,
-	version   INTEGER NOT NULL,
-	state     TEXT NOT NULL,
-	digest    TEXT NOT NULL,
-	mandate   BLOB NOT NULL,
-	meters    BLOB NOT NULL,
-	approvals BLOB NOT NULL,
-	refusals  BLOB NOT NULL,
-	started   INTEGER NOT NULL,
-	expires   INTEGER NOT NULL,
-	ended     INTEGER NOT NULL
+	id      TEXT PRIMARY KEY,
+	digest  TEXT NOT NULL,
+	mandate BLOB NOT NULL,
+	started INTEGER NOT NULL,
+	expires INTEGER NOT NULL,
+	ended   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_live ON tasks(expires) WHERE ended = 0;
+-- What changes with every decision stands apart from the mandate, so that a
+-- commit rewrites little.
+CREATE TABLE standing (
+	task      TEXT PRIMARY KEY,
+	version   INTEGER NOT NULL,
+	state     TEXT NOT NULL,
+	meters    BLOB NOT NULL,
+	approvals BLOB NOT NULL,
+	refusals  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE asks (
 	id   TEXT PRIMARY KEY,
 	task TEXT NOT NULL,

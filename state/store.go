@@ -37,8 +37,10 @@ type Store struct {
 	epoch   uint64 // grows when a commit failed and all speculation is void
 	entries map[sallyport.ID]*entry
 
-	// chain is owned by the committer goroutine; head is its published copy.
+	// chain and writer are owned by the committer goroutine; head is the
+	// published copy of the chain's end.
 	chain  chain
+	writer *writer
 	headMu sync.Mutex
 	head   Receipt
 }
@@ -94,6 +96,9 @@ func (s *Store) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.writer, err = newWriter(ctx, db); err != nil {
+		return unreadable(s.path, err)
+	}
 	s.chain = chain{seq: head.seq, head: head.hash}
 	s.head = head
 	return nil
@@ -111,7 +116,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	<-s.done
 	err := s.writeHead()
-	return errors.Join(err, s.db.Close(), s.lock.Close())
+	return errors.Join(err, s.writer.close(), s.db.Close(), s.lock.Close())
 }
 
 // Head is the last durable record's receipt; zero for an empty ledger.
