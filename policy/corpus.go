@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/sallyport-dev/sallyport"
@@ -36,7 +38,7 @@ func SyntheticBundle(n int) Corpus {
 	}
 	var text bytes.Buffer
 	text.WriteString("@id(\"all-users\") permit (principal is Sallyport::User, action, resource) when { context.task.depth < 9 };\n")
-	text.WriteString("@id(\"all-agents\") permit (principal is Sallyport::Agent, action, resource) when { context.args.amount.lessThan(decimal(\"900.00\")) };\n")
+	text.WriteString("@id(\"all-agents\") permit (principal is Sallyport::Agent, action, resource) when { context.args has amount && context.args.amount.lessThan(decimal(\"900.00\")) };\n")
 	for i := 2; i < n; i++ {
 		t := c.Tools[(i*7)%len(c.Tools)]
 		action := fmt.Sprintf("%s/%s", t.Server, t.Name)
@@ -51,7 +53,7 @@ func SyntheticBundle(n int) Corpus {
 		case k < 49 || i > 1000:
 			fmt.Fprintf(&text, "@id(\"p%d\") forbid (principal in Sallyport::AgentGroup::%q, action, resource) when { context.task.purpose == \"never\" };\n", i, group)
 		default:
-			fmt.Fprintf(&text, "@id(\"p%d\") forbid (principal, action, resource) when { context.args.count == %d };\n", i, -i)
+			fmt.Fprintf(&text, "@id(\"p%d\") forbid (principal, action, resource) when { context.args has count && context.args.count == %d };\n", i, -i)
 		}
 	}
 	c.Files = Files{"bench/bench.cedar": text.Bytes()}
@@ -83,11 +85,17 @@ const corpusSchema = `{"type":"object","properties":{"account":{"type":"string"}
 // measured and tested against, and decides nothing in a gateway.
 type Linear struct {
 	bundle *Bundle
-	all    *slice
+	all    *cedar.PolicySet
 }
 
 // NewLinear prepares the comparison.
-func NewLinear(b *Bundle) *Linear { return &Linear{bundle: b, all: &slice{rules: b.rules}} }
+func NewLinear(b *Bundle) *Linear {
+	l := &Linear{bundle: b, all: cedar.NewPolicySet()}
+	for _, r := range b.rules {
+		l.all.Add(cedar.PolicyID(r.ID), cedar.NewPolicyFromAST((*ast.Policy)(r.src)))
+	}
+	return l
+}
 
 // Permitted reports whether Cedar allows the call for every principal
 // without an error.
@@ -96,8 +104,15 @@ func (l *Linear) Permitted(q *Query) bool {
 	if !ok {
 		return false
 	}
-	f := e.run(context, q.Approved)
-	return f.verdict() == sallyport.Permit
+	context["approved"] = approvedSet(q.Approved)
+	req := cedar.Request{Action: e.tool.action.UID, Resource: e.entities.resource.UID, Context: types.NewRecord(context)}
+	for _, p := range e.entities.principals {
+		req.Principal = p.entity.UID
+		if allowed, diag := cedar.Authorize(l.all, &e.entities, req); !allowed || len(diag.Errors) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // request is a query with everything a policy could read.
@@ -111,17 +126,13 @@ func (l *Linear) request(q *Query) (*evaluation, types.RecordMap, bool) {
 	if e.prepare(kinds) != "" {
 		return nil, nil, false
 	}
-	e.need.facts = factAll
+	e.slice = &slice{facts: factAll}
 	for i := range t.args {
-		e.need.args.add(i)
+		e.slice.args.add(i)
 	}
 	if e.entities.resource != &t.self {
 		e.entities.resource.Attributes = types.NewRecord(types.RecordMap{"id": types.String(q.ResourceID)})
 	}
-	for i := range e.slices {
-		e.slices[i] = l.all
-	}
-	context, bad := l.bundle.context(q, t, &e.need, &e.entities)
+	context, bad := l.bundle.context(q, t, e.slice, &e.entities)
 	return e, context, bad == nil
 }
-

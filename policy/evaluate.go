@@ -37,7 +37,7 @@ func (b *Bundle) Evaluate(q *Query) Result {
 	if bad := e.prepare(kinds); bad != "" {
 		return refuse(CodeUnknown, bad, "")
 	}
-	context, bad := b.context(q, t, &e.need, &e.entities)
+	context, bad := b.context(q, t, e.slice, &e.entities)
 	if bad != nil {
 		return refuse(CodeNotComparable, fmt.Sprintf("a policy reads %s, whose value here it cannot compare exactly", bad.what),
 			"send a value of the declared type: integers of 64 bits, decimals of at most 4 fraction digits, times of at most milliseconds")
@@ -70,12 +70,9 @@ type evaluation struct {
 	bundle   *Bundle
 	query    *Query
 	tool     *tool
-	slices   []*slice // one per principal
-	need     need
+	slice    *slice
 	entities entities
-	// storage for the usual case: a user and an agent
-	twoPrincipals [2]*principal
-	twoSlices     [2]*slice
+	few      [4]*principal // storage for the usual chain
 }
 
 // prepare looks up the principals and the policies whose scope they match.
@@ -94,18 +91,19 @@ func (e *evaluation) prepare(kinds kindSet) (unknown string) {
 		}
 		e.entities.resource = &types.Entity{UID: types.NewEntityUID(t.resource, types.String(q.ResourceID)), Parents: t.parents}
 	}
-	e.entities.principals, e.slices = e.twoPrincipals[:0], e.twoSlices[:0]
+	if len(q.Principals) > MaxPrincipals {
+		return fmt.Sprintf("the call has more than %d principals", MaxPrincipals)
+	}
+	e.entities.principals = e.few[:0]
 	for i := range q.Principals {
 		p, ok := b.principal(&q.Principals[i])
 		if !ok {
 			return "a principal's kind or group is unknown"
 		}
-		s := b.slice(p, t, q.Class, kinds, e.entities.action, e.entities.resource)
 		e.entities.principals = append(e.entities.principals, p)
-		e.slices = append(e.slices, s)
-		e.need.join(s)
 	}
-	if named && e.need.facts&factResource != 0 {
+	e.slice = b.slice(e.entities.principals, t, q.Class, kinds, e.entities.action, e.entities.resource)
+	if named && e.slice.facts&factResource != 0 {
 		e.entities.resource.Attributes = types.NewRecord(types.RecordMap{"id": types.String(q.ResourceID)})
 	}
 	return ""
@@ -125,41 +123,65 @@ type failure struct {
 	message string
 }
 
-// run asks Cedar for each principal.
+// run asks Cedar: once for what does not read the principal, and for each
+// principal what does.
 func (e *evaluation) run(context types.RecordMap, approved []string) findings {
-	if e.need.facts&factApproved != 0 {
+	if e.slice.facts&factApproved != 0 {
 		context["approved"] = approvedSet(approved)
 	}
-	req := cedar.Request{Action: e.tool.action.UID, Resource: e.entities.resource.UID, Context: types.NewRecord(context)}
+	principals := e.entities.principals
+	req := cedar.Request{Principal: principals[0].entity.UID, Action: e.tool.action.UID,
+		Resource: e.entities.resource.UID, Context: types.NewRecord(context)}
 	var f findings
-	for i, s := range e.slices {
-		if len(s.rules) == 0 {
-			f.refused = append(f.refused, e.entities.principals[i])
-			continue
-		}
-		req.Principal = e.entities.principals[i].entity.UID
-		allowed, diag := cedar.Authorize(s, &e.entities, req)
-		for _, bad := range diag.Errors {
-			f.failed = append(f.failed, failure{s.rule(bad.PolicyID), bad.Message})
-		}
+	var permitted uint32 // one bit per principal
+	if once := &e.slice.once; len(*once) > 0 {
+		allowed, diag := cedar.Authorize(once, &e.entities, req)
+		f.note(once, allowed, diag)
 		for _, reason := range diag.Reasons {
-			if r := s.rule(reason.PolicyID); allowed {
-				f.applied = addRule(f.applied, r)
-			} else {
-				f.fired = addRule(f.fired, r)
+			if allowed {
+				permitted |= e.slice.applies[once.find(reason.PolicyID)]
 			}
 		}
-		if !allowed && len(diag.Reasons) == 0 {
-			f.refused = append(f.refused, e.entities.principals[i])
+	}
+	for i := range e.slice.each {
+		if each := &e.slice.each[i]; len(*each) > 0 {
+			req.Principal = principals[i].entity.UID
+			allowed, diag := cedar.Authorize(each, &e.entities, req)
+			f.note(each, allowed, diag)
+			if allowed {
+				permitted |= 1 << i
+			}
+		}
+	}
+	if len(f.fired) > 0 {
+		return f // Cedar does not say which permits stood beside a forbid
+	}
+	for i, p := range principals {
+		if permitted&(1<<i) == 0 {
+			f.refused = append(f.refused, p)
 		}
 	}
 	return f
 }
 
-// rule finds a policy of the slice by id.
-func (s *slice) rule(id cedar.PolicyID) *rule {
-	i, _ := slices.BinarySearchFunc(s.rules, string(id), func(r *rule, id string) int { return strings.Compare(r.ID, id) })
-	return s.rules[i]
+// note adds what Cedar said of some policies.
+func (f *findings) note(rules *ruleList, allowed cedar.Decision, diag cedar.Diagnostic) {
+	for _, bad := range diag.Errors {
+		f.failed = append(f.failed, failure{(*rules)[rules.find(bad.PolicyID)], bad.Message})
+	}
+	for _, reason := range diag.Reasons {
+		if r := (*rules)[rules.find(reason.PolicyID)]; allowed {
+			f.applied = addRule(f.applied, r)
+		} else {
+			f.fired = addRule(f.fired, r)
+		}
+	}
+}
+
+// find returns where in the list the policy with this id is.
+func (l *ruleList) find(id cedar.PolicyID) int {
+	i, _ := slices.BinarySearchFunc(*l, string(id), func(r *rule, id string) int { return strings.Compare(r.ID, id) })
+	return i
 }
 
 func addRule(list []*rule, r *rule) []*rule {

@@ -33,7 +33,7 @@ func (c *checker) problems(r *rule) Problems {
 	}
 	about := map[complaint][]string{}
 	var order []complaint
-	for _, err := range c.check(r.src) {
+	for _, err := range c.check(r.src, read.action) {
 		msg := err.Error()
 		if m := notFound.FindStringSubmatch(msg); m != nil {
 			k := complaint{attr: m[1]}
@@ -113,7 +113,11 @@ func (c *checker) missing(read mention, attr string, tools []string) string {
 			if t := c.tools[types.NewEntityUID(typeAction, types.String(tools[0]))]; t != nil {
 				names = fieldNames(t.args)
 			}
-			return fmt.Sprintf("%s has no argument %s%s", some(tools), attr, namesThatExist(attr, names))
+			verb := "has"
+			if len(tools) > 1 {
+				verb = "have"
+			}
+			return fmt.Sprintf("%s %s no argument %s%s", some(tools), verb, attr, namesThatExist(attr, names))
 		}
 		if path[0] == types.String(attr) {
 			return fmt.Sprintf("the context has no %s%s", attr, namesThatExist(attr, contextNames[""]))

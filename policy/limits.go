@@ -16,5 +16,7 @@ const (
 	MaxTypeDepth   = 4        // of records within records
 	MaxTypeFields  = 256      // of one record, and of a tool's arguments
 
+	MaxPrincipals = 16 // of one call
+
 	maxMemo = 4096 // principals, and slices, that are remembered
 )

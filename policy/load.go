@@ -17,8 +17,8 @@ import (
 // rule is one policy, ready to be evaluated.
 type rule struct {
 	Rule
-	ord     int // position by id; orders whatever Cedar leaves unordered
-	policy  *cedar.Policy
+	ord     int           // position by id; orders whatever Cedar leaves unordered
+	policy  *cedar.Policy // without its scope
 	mention mention
 	src     *ast.Policy
 	text    string // of the policy, and where it starts in its file
@@ -71,7 +71,10 @@ func newBundle(digest sallyport.Digest, tools map[toolKey]*tool, rules []*rule) 
 	for i, r := range rules {
 		r.ord = i
 		r.mention = mentions(r.src)
-		r.policy = cedar.NewPolicyFromAST((*publicast.Policy)(r.src))
+		// The index has proved the scope by the time a policy is evaluated.
+		unscoped := *r.src
+		unscoped.Principal, unscoped.Action, unscoped.Resource = ast.ScopeTypeAll{}, ast.ScopeTypeAll{}, ast.ScopeTypeAll{}
+		r.policy = cedar.NewPolicyFromAST((*publicast.Policy)(&unscoped))
 	}
 	return &Bundle{digest: digest, rules: rules, tools: tools, index: newIndex(rules)}
 }

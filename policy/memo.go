@@ -27,29 +27,38 @@ type principal struct {
 	scopes []int32
 }
 
+// sliceKey holds up to four principals; longer chains are not remembered.
 type sliceKey struct {
-	principal *principal
-	tool      *tool
-	class     sallyport.Class
-	kinds     kindSet
-	named     bool // the resource is of the catalog's type, not the Tool
+	principals [4]*principal
+	tool       *tool
+	class      sallyport.Class
+	kinds      kindSet
+	named      bool // the resource is of the catalog's type, not the Tool
 }
 
-// slice is the policies that one scope matches, and what they read.
+// slice is the policies whose scope a request matches, and what they read.
 type slice struct {
-	rules  []*rule
-	facts  facts
-	args   argSet
-	meters []string // sorted
+	// once are those whose conditions do not read the principal: they come
+	// out the same for all and are evaluated once. applies says for which
+	// principals the scope of each matches, one bit each.
+	once    ruleList
+	applies []uint32
+	each    []ruleList // per principal, those whose conditions read it
+	facts   facts
+	args    argSet
+	meters  []string // sorted
 }
 
-var _ cedar.PolicyIterator = (*slice)(nil)
+// ruleList is policies in order of id.
+type ruleList []*rule
 
-// All yields the policies in order of id, which makes Cedar's diagnostics
-// come in that order.
-func (s *slice) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+var _ cedar.PolicyIterator = (*ruleList)(nil)
+
+// All yields the policies in order, which makes Cedar's diagnostics come in
+// that order.
+func (l *ruleList) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, r := range s.rules {
+		for _, r := range *l {
 			if !yield(cedar.PolicyID(r.ID), r.policy) {
 				return
 			}
@@ -63,19 +72,35 @@ type argSet [MaxTypeFields / 64]uint64
 func (a *argSet) add(i int)      { a[i/64] |= 1 << (i % 64) }
 func (a *argSet) has(i int) bool { return a[i/64]&(1<<(i%64)) != 0 }
 
-func newSlice(t *tool, rules []*rule) *slice {
-	s := &slice{rules: rules}
-	for _, r := range rules {
-		s.facts |= r.mention.facts
-		for _, m := range r.mention.meters {
-			s.meters = appendNew(s.meters, m)
+// newSlice takes what each principal's scope matches.
+func newSlice(t *tool, matched [][]*rule) *slice {
+	s := &slice{each: make([]ruleList, len(matched))}
+	for i, rules := range matched {
+		for _, r := range rules {
+			if r.mention.principal {
+				s.each[i] = append(s.each[i], r)
+			} else if !slices.Contains(s.once, r) {
+				s.once = append(s.once, r)
+			}
+			s.facts |= r.mention.facts
+			for _, m := range r.mention.meters {
+				s.meters = appendNew(s.meters, m)
+			}
+			for a := range t.args {
+				if s.facts&factAllArgs != 0 || slices.Contains(r.mention.args, t.args[a].name) {
+					s.args.add(a)
+				}
+			}
 		}
 	}
 	slices.Sort(s.meters)
-	for i := range t.args {
-		named := func(r *rule) bool { return slices.Contains(r.mention.args, t.args[i].name) }
-		if s.facts&factAllArgs != 0 || slices.ContainsFunc(rules, named) {
-			s.args.add(i)
+	slices.SortFunc(s.once, func(a, b *rule) int { return a.ord - b.ord })
+	s.applies = make([]uint32, len(s.once))
+	for i, rules := range matched {
+		for n, r := range s.once {
+			if slices.Contains(rules, r) {
+				s.applies[n] |= 1 << i
+			}
 		}
 	}
 	return s
@@ -141,12 +166,12 @@ func (b *Bundle) newPrincipal(p *Principal) (*principal, bool) {
 	return w, true
 }
 
-// slice finds the policies whose scope matches. What it finds for resources
-// that no scope names is remembered.
-func (b *Bundle) slice(p *principal, t *tool, class sallyport.Class, kinds kindSet, action *types.Entity, resource *types.Entity) *slice {
-	key := sliceKey{p, t, class, kinds, resource.UID.Type != typeTool}
-	special := key.named && b.index.resources[resource.UID]
-	if !special {
+// slice finds the policies whose scope matches for each principal. What it
+// finds for resources that no scope names is remembered.
+func (b *Bundle) slice(principals []*principal, t *tool, class sallyport.Class, kinds kindSet, action, resource *types.Entity) *slice {
+	key := sliceKey{tool: t, class: class, kinds: kinds, named: resource.UID.Type != typeTool}
+	fits := copy(key.principals[:], principals) == len(principals) && !(key.named && b.index.resources[resource.UID])
+	if fits {
 		b.memo.mu.RLock()
 		s := b.memo.slices[key]
 		b.memo.mu.RUnlock()
@@ -154,11 +179,14 @@ func (b *Bundle) slice(p *principal, t *tool, class sallyport.Class, kinds kindS
 			return s
 		}
 	}
-	rules := b.index.lookup(p.scopes,
-		b.index.matching(1, action.UID, action.Parents),
-		b.index.matching(2, resource.UID, resource.Parents))
-	s := newSlice(t, rules)
-	if special {
+	actions := b.index.matching(1, action.UID, action.Parents)
+	resources := b.index.matching(2, resource.UID, resource.Parents)
+	matched := make([][]*rule, len(principals))
+	for i, p := range principals {
+		matched[i] = b.index.lookup(p.scopes, actions, resources)
+	}
+	s := newSlice(t, matched)
+	if !fits {
 		return s
 	}
 	b.memo.mu.Lock()

@@ -59,6 +59,9 @@ type mention struct {
 	args   []string // names of arguments
 	meters []string // meter keys
 	paths  [][]types.String
+	// principal says that a condition reads the principal.
+	principal bool
+	action    bool // likewise, the action
 	// has holds the arguments a policy asks for with "has".
 	has []string
 }
@@ -99,6 +102,10 @@ func (m *mention) visit(n ast.IsNode) bool {
 			m.facts |= factAll
 		case "resource":
 			m.facts |= factResource
+		case "principal":
+			m.principal = true
+		case "action":
+			m.action = true
 		}
 	}
 	return true

@@ -67,36 +67,12 @@ func (e *entities) Get(uid types.EntityUID) (types.Entity, bool) {
 
 var metersUID = types.NewEntityUID(typeMeters, "task")
 
-// need is what the slices of all principals read together.
-type need struct {
-	facts  facts
-	args   argSet
-	meters []string
-}
-
-func (n *need) join(s *slice) {
-	n.facts |= s.facts
-	for i := range n.args {
-		n.args[i] |= s.args[i]
-	}
-	if n.meters == nil {
-		n.meters = s.meters
-		return
-	}
-	for _, m := range s.meters {
-		if !slices.Contains(n.meters, m) {
-			// The list may belong to a slice: copy before it grows.
-			n.meters = append(slices.Clip(n.meters), m)
-		}
-	}
-}
-
 // unfit names a value that a policy reads and Cedar cannot hold.
 type unfit struct{ what string }
 
 // context builds what the policies read of the query, but for the approved
 // groups, which differ between the two evaluations.
-func (b *Bundle) context(q *Query, t *tool, n *need, ents *entities) (types.RecordMap, *unfit) {
+func (b *Bundle) context(q *Query, t *tool, n *slice, ents *entities) (types.RecordMap, *unfit) {
 	m := make(types.RecordMap, 8)
 	if n.facts&factArgs != 0 {
 		args, bad := argRecord(q, t, n)
@@ -148,7 +124,7 @@ func (b *Bundle) context(q *Query, t *tool, n *need, ents *entities) (types.Reco
 	return m, nil
 }
 
-func argRecord(q *Query, t *tool, n *need) (types.Record, *unfit) {
+func argRecord(q *Query, t *tool, n *slice) (types.Record, *unfit) {
 	m := make(types.RecordMap, 4)
 	for i := range t.args {
 		if !n.args.has(i) {
@@ -211,7 +187,7 @@ func timeRecord(now time.Time, f facts) types.Record {
 
 // meterTags converts the meters that policies name. One that Cedar cannot
 // hold must not look absent: a forbid on it would not fire.
-func meterTags(q *Query, n *need) (types.Record, *unfit) {
+func meterTags(q *Query, n *slice) (types.Record, *unfit) {
 	keys := n.meters
 	if n.facts&factAllMeters != 0 {
 		keys = make([]string, 0, len(q.Meters))

@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"maps"
+	"reflect"
+	"slices"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -133,27 +135,53 @@ func (c *checker) scopeTools(scope ast.IsActionScopeNode) []*tool {
 }
 
 // check returns the validator's complaints about a policy, strictly.
-func (c *checker) check(p *ast.Policy) []error {
+func (c *checker) check(p *ast.Policy, readsAction bool) []error {
 	key := fmt.Sprintf("%T%v", p.Action, p.Action)
-	v := c.byScope[key]
-	if v == nil {
-		actions := maps.Clone(c.schema.Actions)
-		keep := map[types.EntityUID]bool{}
-		for _, t := range c.scopeTools(p.Action) {
-			keep[t.action.UID] = true
+	if !readsAction {
+		// Tools with the same arguments and resource are alike to the
+		// typechecker; one of each is enough to find that nothing is wrong.
+		alike := "alike" + key
+		if c.byScope[alike] == nil {
+			c.byScope[alike] = c.validator(distinct(c.scopeTools(p.Action)))
 		}
-		for uid, a := range actions {
-			if !keep[uid] {
-				a.AppliesTo = nil
-				actions[uid] = a
-			}
+		if c.byScope[alike].Policy("", p) == nil {
+			return nil
 		}
-		narrowed := *c.schema
-		narrowed.Actions = actions
-		v = validate.New(&narrowed, validate.WithStrict())
-		c.byScope[key] = v
 	}
-	return flatten(v.Policy("", p))
+	if c.byScope[key] == nil {
+		c.byScope[key] = c.validator(c.scopeTools(p.Action))
+	}
+	return flatten(c.byScope[key].Policy("", p))
+}
+
+// validator makes a validator that sees only the given tools apply.
+func (c *checker) validator(tools []*tool) *validate.Validator {
+	keep := make(map[types.EntityUID]bool, len(tools))
+	for _, t := range tools {
+		keep[t.action.UID] = true
+	}
+	narrowed := *c.schema
+	narrowed.Actions = maps.Clone(c.schema.Actions)
+	for uid, a := range narrowed.Actions {
+		if !keep[uid] {
+			a.AppliesTo = nil
+			narrowed.Actions[uid] = a
+		}
+	}
+	return validate.New(&narrowed, validate.WithStrict())
+}
+
+// distinct keeps one of the tools that the typechecker cannot tell apart.
+func distinct(tools []*tool) []*tool {
+	var kept []*tool
+	for _, t := range tools {
+		if !slices.ContainsFunc(kept, func(k *tool) bool {
+			return k.resource == t.resource && reflect.DeepEqual(k.args, t.args)
+		}) {
+			kept = append(kept, t)
+		}
+	}
+	return kept
 }
 
 func flatten(err error) []error {
