@@ -133,20 +133,34 @@ func (r *rule) problem(word, before, msg, fix string) *Problem {
 	return problemAt(r.src.Position.Filename, r.text, first, msg, fix)
 }
 
-var parsePosition = regexp.MustCompile(`\{(\d+) (\d+) (\d+)\} ("(?:[^"\\]|\\.)*"): (?s:(.*))$`)
+var (
+	parsePosition = regexp.MustCompile(`:(\d+):(\d+) ("(?:[^"\\]|\\.)*"): (?s:(.*))$`)
+	parseExact    = regexp.MustCompile(`(?s)^exact got (.*) want (.*)$`)
+)
 
-// syntaxProblem reads the position out of cedar-go's parse error.
+// syntaxProblem reads the position out of cedar-go's parse error, which for
+// a token that should be another one is the position after it.
 func syntaxProblem(name, text string, err error) *Problem {
 	m := parsePosition.FindStringSubmatch(err.Error())
 	if m == nil {
 		return &Problem{File: name, Line: 1, Col: 1, Text: "not Cedar: " + strings.TrimPrefix(err.Error(), "parser error: ")}
 	}
-	t := token{text: " "}
-	t.off, _ = strconv.Atoi(m[1])
-	t.line, _ = strconv.Atoi(m[2])
-	t.col, _ = strconv.Atoi(m[3])
-	if word, err := strconv.Unquote(m[4]); err == nil && word != "" {
-		t.text = word
+	line, _ := strconv.Atoi(m[1])
+	col, _ := strconv.Atoi(m[2])
+	msg, got := m[4], ""
+	if exact := parseExact.FindStringSubmatch(msg); exact != nil {
+		got, msg = exact[1], fmt.Sprintf("%q stands where %q is expected", exact[1], exact[2])
 	}
-	return problemAt(name, text, t, "not Cedar: "+m[5], "")
+	at := token{line: line, col: col, off: len(text)}
+	s := newScanner(text)
+	for {
+		t, more := s.next()
+		if !more || t.line > line || t.line == line && t.col > col {
+			break
+		}
+		if t.line == line && t.col == col && at.text == "" || t.text == got {
+			at = t
+		}
+	}
+	return problemAt(name, text, at, "not Cedar: "+msg, "")
 }
