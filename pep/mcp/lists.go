@@ -1,0 +1,94 @@
+package mcp
+
+import (
+	"context"
+
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/identity"
+)
+
+// listKind says how a list method is filtered.
+type listKind struct {
+	key  string // of the list in the result
+	name string // of the member that names an entry
+	gate string // what must be visible for any entry to be; "" decides by entry
+}
+
+var listKinds = map[string]listKind{
+	"tools/list":               {key: "tools", name: "name"},
+	"prompts/list":             {key: "prompts", name: "name", gate: methodPrefix + "prompts/get"},
+	"resources/list":           {key: "resources", name: "uri", gate: methodPrefix + "resources/read"},
+	"resources/templates/list": {key: "resourceTemplates", name: "uriTemplate", gate: methodPrefix + "resources/read"},
+}
+
+// list forwards a list request and filters the answer to what the task may
+// call.
+func (x *exchange) list() {
+	a, ok := x.ask(x.outgoing(x.forwardable().Canonical()))
+	if !ok {
+		return
+	}
+	if !a.failed() {
+		result, err := canon.Parse(a.env.result.of(a.body), canon.ResultLimits)
+		if err != nil || result.Kind() != canon.Object {
+			x.failed(&upstreamError{word: wordGarbage, text: "sent a list that cannot be read strictly", sent: true, err: err})
+			return
+		}
+		filtered, err := x.h.filterList(x.r.Context(), x.who, x.srv, x.msg.Method, result)
+		if err != nil {
+			x.out.refuse(x.msg.ID, refuseError(err))
+			return
+		}
+		if x.modern {
+			// The list is this task's: no shared cache may give it to another.
+			if scope, ok := filtered.Get("cacheScope"); ok && scope.Text() != "private" {
+				filtered = filtered.With("cacheScope", canon.StringValue("private"))
+			}
+		}
+		if !filtered.Equal(result) {
+			a.body = splice(a.body, a.env.result, filtered.Canonical())
+		}
+	}
+	x.out.finish(a)
+}
+
+// filterList takes out of a list what the task may never call, and shows the
+// catalog the tools that a server lists.
+func (h *Handler) filterList(ctx context.Context, who identity.Verified, srv *server, method string, result canon.Value) (canon.Value, error) {
+	kind := listKinds[method]
+	list, _ := result.Get(kind.key)
+	if list.Kind() != canon.Array {
+		return result, nil
+	}
+	if method == "tools/list" {
+		srv.note(list.Elems())
+		if err := h.Gateway.ObserveTools(ctx, srv.Name, list.Elems()); err != nil {
+			return canon.Value{}, err
+		}
+	}
+	kept := h.visible(who, srv, method, list.Elems())
+	if len(kept) == len(list.Elems()) {
+		return result, nil
+	}
+	return result.With(kind.key, canon.ArrayValue(kept...)), nil
+}
+
+// visible returns the entries of a list that the task may call.
+func (h *Handler) visible(who identity.Verified, srv *server, method string, entries []canon.Value) []canon.Value {
+	kind := listKinds[method]
+	kept := make([]canon.Value, 0, len(entries))
+	for _, e := range entries {
+		name, _ := e.Get(kind.name)
+		gate := kind.gate
+		if gate == "" {
+			gate = name.Text()
+			if _, ok := paramHeaders(e); !ok {
+				continue // a client must drop it (x-mcp-header)
+			}
+		}
+		if name.Kind() == canon.String && name.Text() != "" && h.Gateway.Visible(who, srv.Name, gate) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,622 @@
+package mcp
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+)
+
+// treatment says what happens to a request of some method. The zero
+// treatment refuses: a method that is not listed does not exist.
+type treatment uint8
+
+const (
+	unknown treatment = iota
+	decided           // through the gateway's flow
+	listed            // forwarded, and its answer filtered
+	passed            // forwarded if the task is live
+)
+
+// The methods of each era. Whatever an extension adds is refused until it is
+// listed here.
+var (
+	legacyMethods = map[string]treatment{
+		"initialize": passed, "ping": passed,
+		"tools/list": listed, "prompts/list": listed, "resources/list": listed, "resources/templates/list": listed,
+		"tools/call": decided, "prompts/get": decided, "completion/complete": decided, "logging/setLevel": decided,
+		"resources/read": decided, "resources/subscribe": decided, "resources/unsubscribe": decided,
+	}
+	modernMethods = map[string]treatment{
+		"server/discover": passed,
+		"tools/list":      listed, "prompts/list": listed, "resources/list": listed, "resources/templates/list": listed,
+		"tools/call": decided, "prompts/get": decided, "completion/complete": decided,
+		"resources/read": decided, "subscriptions/listen": decided,
+	}
+)
+
+// post handles one message of a client.
+func (x *exchange) post(w http.ResponseWriter) {
+	body, bad := readBody(w, x.r)
+	if bad != nil {
+		x.out.refuse(canon.Value{}, bad)
+		return
+	}
+	m, err := canon.ParseMessage(body, canon.RequestLimits)
+	if err != nil {
+		x.out.refuse(canon.Value{}, malformed(err))
+		return
+	}
+	x.msg = m
+	meta, _ := m.Params.Get("_meta")
+	x.token, _ = meta.Get("progressToken")
+	_, hasVersion := meta.Get(metaVersion)
+	x.modern = x.modern || hasVersion
+	if bad := x.checkEra(meta); bad != nil {
+		x.out.refuse(m.ID, bad)
+		return
+	}
+	if !x.modern {
+		if id := x.r.Header.Get(headerSession); id != "" {
+			if x.sess = x.room.session(id, x.srv); x.sess == nil {
+				x.out.refuse(m.ID, refuse(http.StatusNotFound, codeInvalidRequest, "no such session; start a new one"))
+				return
+			}
+		}
+	}
+	how := x.treatment()
+	if how != decided { // the flow of a decided request looks by itself
+		if err := x.h.Gateway.CheckLive(x.r.Context(), x.who); err != nil {
+			r := refuseError(err)
+			r.status = http.StatusForbidden
+			x.out.refuse(m.ID, r)
+			return
+		}
+	}
+	switch {
+	case m.IsResponse():
+		x.response()
+	case m.IsNotification():
+		x.notification()
+	case x.srv == nil:
+		x.all(how)
+	case m.Method == "initialize":
+		x.initialize()
+	case how == decided:
+		x.call()
+	case how == listed:
+		x.list()
+	default:
+		x.pass()
+	}
+}
+
+func (x *exchange) treatment() treatment {
+	if x.modern {
+		return modernMethods[x.msg.Method]
+	}
+	return legacyMethods[x.msg.Method]
+}
+
+// malformed says why a text is no message, with the code JSON-RPC has for it.
+func malformed(err error) *refusal {
+	r := refuseError(err)
+	r.status, r.code = http.StatusBadRequest, codeParse
+	switch sallyport.CodeOf(err) {
+	case canon.CodeBatch, canon.CodeEnvelope, canon.CodeKeyCase, canon.CodeDuplicateKey:
+		r.code = codeInvalidRequest
+	case canon.CodeParams, canon.CodeNumber:
+		r.code = codeInvalidParams
+	case canon.CodeTooLarge, canon.CodeTooDeep:
+		r.status, r.code = http.StatusRequestEntityTooLarge, codeInvalidRequest
+	}
+	return r
+}
+
+// checkEra holds a message against the rules of its revision.
+func (x *exchange) checkEra(meta canon.Value) *refusal {
+	m := &x.msg
+	versions := x.r.Header[headerVersion]
+	if len(versions) > 1 {
+		return refuse(http.StatusBadRequest, codeHeaderMismatch, "header mismatch: MCP-Protocol-Version stands more than once")
+	}
+	if !x.modern {
+		if len(versions) == 1 && !slices.Contains(legacyVersions, versions[0]) {
+			return refuse(http.StatusBadRequest, codeInvalidRequest, "unsupported MCP-Protocol-Version; supported are "+strings.Join(legacyVersions, ", "))
+		}
+		if m.IsRequest() && legacyMethods[m.Method] == unknown {
+			return refuse(http.StatusOK, codeMethodNotFound, "the gateway does not pass the method "+quoteShort(m.Method))
+		}
+		return nil
+	}
+	if m.IsResponse() {
+		return refuse(http.StatusBadRequest, codeInvalidRequest, "a client of this revision sends no responses")
+	}
+	if len(versions) == 0 {
+		return refuse(http.StatusBadRequest, codeHeaderMismatch, "header mismatch: MCP-Protocol-Version is missing")
+	}
+	version, _ := meta.Get(metaVersion)
+	caps, _ := meta.Get(metaCapabilities)
+	switch {
+	case m.IsRequest() && version.Kind() != canon.String:
+		return refuse(http.StatusBadRequest, codeInvalidParams, "params._meta lacks "+metaVersion)
+	case !version.IsNull() && version.Text() != versions[0]:
+		return refuse(http.StatusBadRequest, codeHeaderMismatch, "header mismatch: MCP-Protocol-Version is not the version in _meta")
+	case versions[0] != modernVersion:
+		r := refuse(http.StatusBadRequest, codeUnsupportedVersion, "this protocol version is not supported")
+		r.data = canon.ObjectValue(
+			canon.Member{Name: "requested", Value: canon.StringValue(versions[0])},
+			canon.Member{Name: "supported", Value: supportedVersions()})
+		return r
+	case m.IsRequest() && modernMethods[m.Method] == unknown:
+		return refuse(http.StatusNotFound, codeMethodNotFound, "the gateway does not pass the method "+quoteShort(m.Method))
+	case m.IsRequest() && caps.Kind() != canon.Object:
+		return refuse(http.StatusBadRequest, codeInvalidParams, "params._meta lacks "+metaCapabilities)
+	}
+	var mirrored []paramHeader
+	if m.Method == "tools/call" {
+		mirrored = x.mirrored()
+	}
+	return checkHeaders(x.r.Header, *m, mirrored)
+}
+
+// mirrored returns the header bindings of the tool that is called.
+func (x *exchange) mirrored() []paramHeader {
+	name, _ := x.msg.Params.Get("name")
+	srv, tool := x.srv, name.Text()
+	if srv == nil {
+		srv, tool = x.h.split(tool)
+	}
+	if srv == nil {
+		return nil
+	}
+	if !srv.learned.Load() && srv.http != nil {
+		x.h.learn(x.r.Context(), srv)
+	}
+	return srv.bindings(tool)
+}
+
+func supportedVersions() canon.Value {
+	out := []canon.Value{canon.StringValue(modernVersion)}
+	for _, v := range legacyVersions {
+		out = append(out, canon.StringValue(v))
+	}
+	return canon.ArrayValue(out...)
+}
+
+// key names a request on its way in its session.
+func (x *exchange) key(id canon.Value) string {
+	return x.sess.id + " " + string(id.Canonical())
+}
+
+// response passes a client's response to the server that asked. Only an
+// outstanding request of this very session can be answered.
+func (x *exchange) response() {
+	if x.sess == nil {
+		x.out.refuse(canon.Value{}, refuse(http.StatusBadRequest, codeInvalidRequest, "a response needs the session of its request"))
+		return
+	}
+	ask, ok := x.sess.answer(string(x.msg.ID.Canonical()))
+	if !ok {
+		x.out.refuse(canon.Value{}, refuse(http.StatusBadRequest, codeInvalidRequest, "no server asked what this responds to"))
+		return
+	}
+	body := x.msg.Raw.With("id", canon.MustParse(string(ask.id))).Canonical()
+	a, err := ask.conn.tell(context.WithoutCancel(x.r.Context()), outgoing{body: body, header: x.upstreamHeader()})
+	x.acknowledge(a, err)
+}
+
+// acknowledge answers a message that has no JSON-RPC response.
+func (x *exchange) acknowledge(a reply, err error) {
+	switch {
+	case err != nil:
+		r := asUpstream(err).refusal(x.serverName())
+		r.status = http.StatusBadGateway
+		x.out.refuse(canon.Value{}, r)
+	case a.status >= 300:
+		x.out.finish(a)
+	default:
+		x.out.finish(reply{status: http.StatusAccepted})
+	}
+}
+
+func (x *exchange) serverName() string {
+	if x.srv == nil {
+		return "sallyport"
+	}
+	return x.srv.Name
+}
+
+// notification passes a client's notification on.
+func (x *exchange) notification() {
+	m := &x.msg
+	if !strings.HasPrefix(m.Method, "notifications/") {
+		// A request without an id is still one to a lenient server.
+		x.out.refuse(canon.Value{}, refuse(http.StatusBadRequest, codeMethodNotFound, "the gateway does not pass the notification "+quoteShort(m.Method)))
+		return
+	}
+	ctx := context.WithoutCancel(x.r.Context())
+	if m.Method == "notifications/cancelled" && x.sess != nil {
+		if id, ok := m.Params.Get("requestId"); ok {
+			if cancel := x.room.cancelRequest(x.key(id)); cancel != nil {
+				cancel()
+			}
+		}
+	}
+	if x.srv == nil {
+		x.allNotified(ctx)
+		return
+	}
+	c, err := x.conn()
+	if c == nil {
+		if err == nil {
+			x.out.refuse(canon.Value{}, noSession)
+			return
+		}
+		x.acknowledge(reply{}, err)
+		return
+	}
+	a, err := c.tell(ctx, outgoing{body: m.Raw.Canonical(), method: m.Method, params: m.Params, header: x.upstreamHeader()})
+	if dead(a) && x.sess != nil {
+		x.room.drop(x.sess)
+	}
+	x.acknowledge(a, err)
+}
+
+// dead reports whether a server no longer knows the session.
+func dead(a reply) bool { return a.status == http.StatusNotFound }
+
+// conn returns the way to the server of this exchange, nil if a session is
+// needed and there is none.
+func (x *exchange) conn() (conn, error) {
+	switch {
+	case x.sess != nil:
+		return x.sess.conn, nil
+	case x.srv.http != nil:
+		return &httpConn{httpClient: x.srv.http}, nil
+	case x.modern:
+		return x.direct()
+	}
+	return nil, nil
+}
+
+// upstreamHeader makes the headers of the request to the server: those that
+// the protocol needs, and nothing of the client's credentials.
+func (x *exchange) upstreamHeader() http.Header {
+	h := make(http.Header, 12)
+	for _, name := range [...]string{"Traceparent", "Tracestate"} {
+		if vs := x.r.Header[name]; len(vs) > 0 {
+			h[name] = vs
+		}
+	}
+	if !x.modern {
+		if vs := x.r.Header[headerVersion]; len(vs) > 0 {
+			h[headerVersion] = vs
+		}
+		return h
+	}
+	for name, vs := range x.r.Header {
+		if strings.HasPrefix(name, headerParam) { // those that no schema names are forwarded as they are
+			h[name] = vs
+		}
+	}
+	var mirrored []paramHeader
+	if x.msg.Method == "tools/call" && x.srv != nil {
+		name, _ := x.msg.Params.Get("name")
+		mirrored = x.srv.bindings(name.Text())
+	}
+	setHeaders(h, x.msg.Method, x.msg.Params, mirrored)
+	return h
+}
+
+// outgoing is the client's request as it goes to the server.
+func (x *exchange) outgoing(body []byte) outgoing {
+	return outgoing{body: body, method: x.msg.Method, id: x.msg.ID, params: x.msg.Params, token: x.token, header: x.upstreamHeader()}
+}
+
+// pass forwards a request and its answer.
+func (x *exchange) pass() {
+	a, ok := x.ask(x.outgoing(x.forwardable().Canonical()))
+	if ok {
+		x.out.finish(a)
+	}
+}
+
+// ask forwards a request that needs no decision. It answers the client itself
+// if that fails.
+func (x *exchange) ask(out outgoing) (reply, bool) {
+	c, err := x.conn()
+	if c == nil {
+		x.noConn(err)
+		return reply{}, false
+	}
+	ctx, stop := x.span()
+	defer stop()
+	x.out.keepAlive()
+	a, err := c.ask(ctx, out, x.sink(c))
+	if err != nil {
+		x.failed(asUpstream(err))
+		return reply{}, false
+	}
+	if dead(a) && x.sess != nil {
+		x.room.drop(x.sess)
+	}
+	return a, true
+}
+
+var noSession = refuse(http.StatusBadRequest, codeInvalidRequest, "Mcp-Session-Id is missing; start with initialize")
+
+// noConn says why there is no way to the server.
+func (x *exchange) noConn(err error) {
+	if err != nil {
+		x.failed(asUpstream(err))
+		return
+	}
+	x.out.refuse(x.msg.ID, noSession)
+}
+
+// failed tells the client that the server failed.
+func (x *exchange) failed(e *upstreamError) {
+	if e == errStreamEnded {
+		x.out.finish(reply{status: http.StatusOK, event: true})
+		return
+	}
+	x.h.Log.Warn("mcp: upstream failed", "server", x.serverName(), "task", x.who.Task(), "word", e.word, "error", e)
+	x.out.refuse(x.msg.ID, e.refusal(x.serverName()))
+}
+
+// span returns a context that ends with the client's request and the task.
+func (x *exchange) span() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(x.r.Context())
+	stop := context.AfterFunc(x.room.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// forwardable is the message with the client capabilities taken out that the
+// server is not trusted to use.
+func (x *exchange) forwardable() canon.Value {
+	m := &x.msg
+	if x.modern {
+		meta, _ := m.Params.Get("_meta")
+		caps, _ := meta.Get(metaCapabilities)
+		if cut := x.srv.cut(caps); !cut.Equal(caps) {
+			return m.Raw.With("params", m.Params.With("_meta", meta.With(metaCapabilities, cut)))
+		}
+		return m.Raw
+	}
+	if m.Method != "initialize" {
+		return m.Raw
+	}
+	caps, _ := m.Params.Get("capabilities")
+	if cut := x.srv.cut(caps); !cut.Equal(caps) {
+		return m.Raw.With("params", m.Params.With("capabilities", cut))
+	}
+	return m.Raw
+}
+
+// featureOf names the methods that each client feature lets a server ask.
+var featureOf = map[string]string{
+	"sampling": "sampling/createMessage", "elicitation": "elicitation/create", "roots": "roots/list",
+}
+
+// cut removes the capabilities that the server must not see: the features it
+// is not configured for, and tasks, which the gateway does not pass.
+func (s *server) cut(caps canon.Value) canon.Value {
+	if caps.Kind() != canon.Object {
+		return caps
+	}
+	caps = caps.Without("tasks")
+	for f := range featureOf {
+		if !s.features[f] {
+			caps = caps.Without(f)
+		}
+	}
+	return caps
+}
+
+// allows reports whether the server may ask the client this.
+func (s *server) allows(method string) bool {
+	for f, m := range featureOf {
+		if m == method {
+			return s.features[f]
+		}
+	}
+	return method == "ping"
+}
+
+// initialize opens a legacy session.
+func (x *exchange) initialize() {
+	if x.sess != nil {
+		x.out.refuse(x.msg.ID, refuse(http.StatusBadRequest, codeInvalidRequest, "this session is initialized already"))
+		return
+	}
+	var c conn
+	out := x.outgoing(x.forwardable().Canonical())
+	opened := func() bool {
+		s, ok := x.room.add(x.srv, c)
+		if ok {
+			x.sess = s
+			x.out.w.Header()[headerSession] = []string{s.id}
+		}
+		return ok
+	}
+	if x.srv.http != nil {
+		hc := &httpConn{httpClient: x.srv.http}
+		c = hc
+		out.begin = func(session string) {
+			if session != "" {
+				hc.setSession(session)
+				opened()
+			}
+		}
+	} else {
+		child, err := x.h.spawn(x.room, x.srv)
+		if err != nil {
+			x.failed(asUpstream(err))
+			return
+		}
+		c = child
+		if !opened() {
+			child.end()
+			x.out.refuse(x.msg.ID, refuse(http.StatusForbidden, CodeDenied, "the task has ended"))
+			return
+		}
+		x.sess.hub = child.hub
+		child.setBeside(x.h.filter(filterFor{srv: x.srv, conn: child, sess: x.sess, emit: child.hub.add}))
+	}
+	ctx, stop := x.span()
+	defer stop()
+	x.out.keepAlive()
+	a, err := c.ask(ctx, out, x.sink(c))
+	if err != nil || a.failed() {
+		if x.sess != nil {
+			x.room.drop(x.sess)
+		}
+	}
+	if err != nil {
+		x.failed(asUpstream(err))
+		return
+	}
+	if v := member(a.body, a.env.result, "protocolVersion"); v.ok() && x.sess != nil {
+		x.sess.version = unquote(v.of(a.body))
+		if hc, ok := c.(*httpConn); ok {
+			hc.mu.Lock()
+			hc.version = x.sess.version
+			hc.mu.Unlock()
+		}
+	}
+	x.out.finish(withoutTasks(a))
+}
+
+// withoutTasks removes the tasks capability from a server's initialize or
+// discover result, since the gateway refuses its methods.
+func withoutTasks(a reply) reply {
+	caps := member(a.body, a.env.result, "capabilities")
+	if !caps.ok() || a.body[caps.from] != '{' || !member(a.body, caps, "tasks").ok() {
+		return a
+	}
+	v, err := canon.Parse(caps.of(a.body), canon.ResultLimits)
+	if err != nil {
+		return a
+	}
+	a.body = splice(a.body, caps, v.Without("tasks").Canonical())
+	return a
+}
+
+// delete ends a session.
+func (x *exchange) delete() {
+	id := x.r.Header.Get(headerSession)
+	if id == "" {
+		x.out.refuse(canon.Value{}, noSession)
+		return
+	}
+	s := x.room.session(id, x.srv)
+	if s == nil {
+		x.out.refuse(canon.Value{}, refuse(http.StatusNotFound, codeInvalidRequest, "no such session"))
+		return
+	}
+	x.room.drop(s)
+	x.out.finish(reply{status: http.StatusNoContent})
+}
+
+// standalone relays the stream on which a server speaks of its own accord.
+func (x *exchange) standalone() {
+	if err := x.h.Gateway.CheckLive(x.r.Context(), x.who); err != nil {
+		r := refuseError(err)
+		r.status = http.StatusForbidden
+		x.out.refuse(canon.Value{}, r)
+		return
+	}
+	if id := x.r.Header.Get(headerSession); id != "" {
+		if x.sess = x.room.session(id, x.srv); x.sess == nil {
+			x.out.refuse(canon.Value{}, refuse(http.StatusNotFound, codeInvalidRequest, "no such session"))
+			return
+		}
+	}
+	ctx, stop := x.span()
+	defer stop()
+	if x.sess != nil && x.sess.hub != nil {
+		x.out.keepAlive()
+		x.out.head()
+		x.sess.hub.serve(ctx, func(ev event) { x.out.event(ev) })
+		return
+	}
+	if x.srv == nil {
+		x.out.refuse(canon.Value{}, noSession)
+		return
+	}
+	c, err := x.conn()
+	if c == nil {
+		x.noConn(err)
+		return
+	}
+	h := x.upstreamHeader()
+	if vs := x.r.Header[headerLastEvent]; len(vs) > 0 {
+		h[headerLastEvent] = vs[:1]
+	}
+	a, err := c.listen(ctx, h, func() { x.out.keepAlive(); x.out.head() }, x.resuming(x.sink(c)))
+	switch {
+	case err == nil:
+		if dead(a) && x.sess != nil {
+			x.room.drop(x.sess)
+		}
+		x.out.finish(a)
+	case err != errStreamEnded && x.r.Context().Err() == nil:
+		e := asUpstream(err)
+		x.h.Log.Warn("mcp: upstream stream failed", "server", x.serverName(), "word", e.word, "error", e)
+		r := e.refusal(x.serverName())
+		r.status = http.StatusBadGateway
+		x.out.mu.Lock()
+		started := x.out.started
+		x.out.mu.Unlock()
+		if !started {
+			x.out.refuse(canon.Value{}, r)
+		}
+	}
+}
+
+// resuming lets pass only those responses that a call of this session still
+// waits for, and only once their outcome is on record.
+func (x *exchange) resuming(next sink) sink {
+	return func(ev event, env envelope) {
+		if len(ev.data) == 0 || !env.isResponse() {
+			next(ev, env)
+			return
+		}
+		if x.sess == nil || !env.id.ok() {
+			return
+		}
+		x.sess.mu.Lock()
+		wait := x.sess.resumed[canonicalID(env.id.of(ev.data))]
+		x.sess.mu.Unlock()
+		if wait == nil {
+			return
+		}
+		pass := make(chan struct{})
+		select {
+		case wait <- resumption{answer: reply{status: http.StatusOK, body: ev.data, event: true, ev: ev, env: env}, pass: pass}:
+		case <-x.r.Context().Done():
+			return
+		case <-time.After(writeWait):
+			return
+		}
+		select {
+		case <-pass:
+			x.out.event(ev)
+		case <-x.r.Context().Done():
+		}
+	}
+}
+
+// canonicalID writes an id as the session's tables have it.
+func canonicalID(raw []byte) string {
+	b, err := canon.Canonical(raw, canon.RequestLimits)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

@@ -1,0 +1,243 @@
+package mcp
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/identity"
+)
+
+const (
+	mcpPath = "/mcp"
+	// metadataPath is where RFC 9728 puts a resource's metadata.
+	metadataPath = "/.well-known/oauth-protected-resource"
+)
+
+// exchange is one HTTP request of a client.
+type exchange struct {
+	h    *Handler
+	r    *http.Request
+	out  *responder
+	who  identity.Verified
+	room *room
+	srv  *server  // nil: all servers behind one endpoint
+	sess *session // nil: none
+	// modern: the request follows revision 2026-07-28.
+	modern bool
+	msg    canon.Message
+	// token is the progress token of the request, null if there is none.
+	token canon.Value
+}
+
+// ServeHTTP serves /mcp, /mcp/NAME and their resource metadata.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == metadataPath || strings.HasPrefix(r.URL.Path, metadataPath+"/") {
+		h.serveMetadata(w, r)
+		return
+	}
+	x := &exchange{h: h, r: r}
+	json, stream := accepts(r.Header.Values("Accept"))
+	x.out = newResponder(w, stream, h.KeepAlive)
+	defer x.out.close()
+
+	name, ok := resourceName(r.URL.Path)
+	if !ok {
+		x.out.refuse(canon.Value{}, refuse(http.StatusNotFound, codeInvalidRequest, "nothing is served here: use /mcp or /mcp/NAME"))
+		return
+	}
+	if bad := h.checkOrigin(r); bad != nil {
+		x.out.refuse(canon.Value{}, bad)
+		return
+	}
+	who, err := h.Gateway.Verify(identity.Evidence{
+		Token: bearer(r.Header.Values("Authorization")), Proof: single(r.Header.Values("Dpop")),
+		Method: r.Method, URL: h.base + r.URL.Path,
+	})
+	if err != nil {
+		h.challenge(w, x.out, r.URL.Path, err)
+		return
+	}
+	x.who = who
+	if name != "" {
+		if x.srv = h.servers[name]; x.srv == nil {
+			x.out.refuse(canon.Value{}, refuse(http.StatusNotFound, codeInvalidRequest, "no server of this name is configured"))
+			return
+		}
+	}
+	if x.room = h.room(who.Task()); x.room == nil {
+		x.out.refuse(canon.Value{}, refuse(http.StatusForbidden, CodeDenied, "the task has ended"))
+		return
+	}
+	x.modern = r.Header.Get(headerVersion) >= modernVersion
+	switch r.Method {
+	case http.MethodPost:
+		switch media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); {
+		case err != nil || media != "application/json":
+			x.out.refuse(canon.Value{}, refuse(http.StatusUnsupportedMediaType, codeInvalidRequest, "the Content-Type must be application/json"))
+		case !json || !stream:
+			x.out.refuse(canon.Value{}, refuse(http.StatusNotAcceptable, codeInvalidRequest, "Accept must list application/json and text/event-stream"))
+		default:
+			x.post(w)
+		}
+	case http.MethodGet, http.MethodDelete:
+		if x.modern {
+			x.notAllowed(w, "POST")
+			return
+		}
+		if r.Method == http.MethodDelete {
+			x.delete()
+		} else if !stream {
+			x.out.refuse(canon.Value{}, refuse(http.StatusNotAcceptable, codeInvalidRequest, "Accept must list text/event-stream"))
+		} else {
+			x.standalone()
+		}
+	default:
+		x.notAllowed(w, "GET, POST, DELETE")
+	}
+}
+
+func (x *exchange) notAllowed(w http.ResponseWriter, allow string) {
+	w.Header().Set("Allow", allow)
+	x.out.refuse(canon.Value{}, refuse(http.StatusMethodNotAllowed, codeInvalidRequest, "this HTTP method is not served here"))
+}
+
+// resourceName returns the server that a path names, "" for all of them.
+func resourceName(path string) (string, bool) {
+	if path == mcpPath {
+		return "", true
+	}
+	name, ok := strings.CutPrefix(path, mcpPath+"/")
+	return name, ok && serverName(name)
+}
+
+// readBody reads a request's body whole: a server that answers before it has
+// read everything would otherwise lose the answer on HTTP/1.1.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	if r.ContentLength > int64(canon.RequestLimits.Bytes) {
+		return nil, refuse(http.StatusRequestEntityTooLarge, codeInvalidRequest, "the message is too large")
+	}
+	body := make([]byte, 0, max(r.ContentLength, 512)+1)
+	in := http.MaxBytesReader(w, r.Body, int64(canon.RequestLimits.Bytes))
+	for {
+		n, err := in.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err == io.EOF {
+			return body, nil
+		}
+		if err != nil {
+			var large *http.MaxBytesError
+			if errors.As(err, &large) {
+				return nil, refuse(http.StatusRequestEntityTooLarge, codeInvalidRequest, "the message is too large")
+			}
+			return nil, refuse(http.StatusBadRequest, codeParse, "the message could not be read to its end")
+		}
+		if len(body) == cap(body) {
+			body = append(body, 0)[:len(body)]
+		}
+	}
+}
+
+// checkOrigin refuses requests that a web page may have sent by a name it
+// rebound to this address (MCP transports, security warning).
+func (h *Handler) checkOrigin(r *http.Request) *refusal {
+	if !h.knownHost(r.Host) {
+		return refuse(http.StatusForbidden, CodeDenied, "this Host is not served; allowed_hosts names those that are")
+	}
+	origins := r.Header.Values("Origin")
+	if len(origins) == 0 {
+		return nil
+	}
+	origin := strings.ToLower(origins[0])
+	_, host, ok := strings.Cut(origin, "://")
+	if len(origins) > 1 || !h.origins[origin] && !(ok && strings.HasPrefix(origin, "http") && h.knownHost(host)) {
+		return refuse(http.StatusForbidden, CodeDenied, "this Origin is not allowed; allowed_origins names those that are")
+	}
+	return nil
+}
+
+func (h *Handler) knownHost(hostport string) bool {
+	hostport = strings.ToLower(hostport)
+	if h.hosts[hostport] {
+		return true
+	}
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return false
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return h.hosts[host]
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// bearer returns the token of the only Authorization header, "" if there is
+// none or more than one.
+func bearer(values []string) string {
+	scheme, token, ok := strings.Cut(single(values), " ")
+	if !ok || !strings.EqualFold(scheme, "DPoP") && !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+func single(values []string) string {
+	if len(values) != 1 {
+		return ""
+	}
+	return values[0]
+}
+
+// challenge answers evidence that does not verify (RFC 9449 section 7.1, RFC
+// 9728 section 5.1).
+func (h *Handler) challenge(w http.ResponseWriter, out *responder, path string, err error) {
+	r := refuseError(err)
+	r.status, r.code = http.StatusUnauthorized, CodeDenied
+	w.Header().Set("WWW-Authenticate", `DPoP algs="ES256 EdDSA", error="invalid_token", resource_metadata="`+h.base+metadataPath+path+`"`)
+	out.refuse(canon.Value{}, r)
+}
+
+// serveMetadata serves the protected resource metadata of RFC 9728. It tells
+// nothing of which servers exist.
+func (h *Handler) serveMetadata(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimPrefix(r.URL.Path, metadataPath)
+	if path == "" {
+		path = mcpPath
+	}
+	if _, ok := resourceName(path); !ok {
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	issuers := h.AuthorizationServers
+	if len(issuers) == 0 {
+		issuers = []string{h.base}
+	}
+	b, err := canon.Marshal(map[string]any{
+		"resource":                          h.base + path,
+		"authorization_servers":             issuers,
+		"bearer_methods_supported":          []string{"header"},
+		"dpop_bound_access_tokens_required": true,
+		"dpop_signing_alg_values_supported": []string{"ES256", "EdDSA"},
+		"resource_name":                     "Sallyport",
+	})
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(b) // a client that is gone needs no answer
+}

@@ -1,0 +1,85 @@
+package mcp
+
+import (
+	"context"
+	"strings"
+
+	"github.com/sallyport-dev/sallyport/canon"
+)
+
+// sink returns what takes a server's messages to this exchange's client.
+func (x *exchange) sink(c conn) sink {
+	return x.h.filter(filterFor{srv: x.srv, conn: c, sess: x.sess, late: func() *session { return x.sess }, emit: x.out.event})
+}
+
+// filterFor is the place a filter stands at.
+type filterFor struct {
+	srv  *server
+	conn conn
+	sess *session
+	// late finds the session where it may begin only with the answer.
+	late func() *session
+	// rename: several servers share the session, so ids of theirs are
+	// replaced and event ids, which only one of them would know, dropped.
+	rename bool
+	emit   func(event)
+}
+
+// filter returns a sink that lets a server's notifications and permitted
+// requests through to the client, notes which requests the client may answer,
+// and answers the others in the client's stead.
+func (h *Handler) filter(f filterFor) sink {
+	return func(ev event, env envelope) {
+		sess := f.sess
+		if sess == nil && f.late != nil {
+			sess = f.late()
+		}
+		if f.rename {
+			ev.id, ev.hasID, ev.retry = "", false, ""
+		}
+		switch {
+		case len(ev.data) == 0:
+			if !f.rename {
+				f.emit(ev)
+			}
+		case env.isResponse():
+			return
+		case env.isRequest():
+			id := env.id.of(ev.data)
+			if sess == nil || !f.srv.allows(env.name()) {
+				go h.refuseAsk(f.conn, f.srv, id, env.name())
+				return
+			}
+			known := canonicalID(id)
+			if f.rename {
+				known = string(canon.StringValue(f.srv.Name + "/" + known).Canonical())
+				ev.data = splice(ev.data, env.id, []byte(known))
+			}
+			if !sess.expect(known, serverAsk{conn: f.conn, id: id}) {
+				go h.refuseAsk(f.conn, f.srv, id, env.name())
+				return
+			}
+			f.emit(ev)
+		default:
+			if strings.HasSuffix(env.name(), "tools/list_changed") {
+				h.changed(f.srv, f.conn)
+			}
+			f.emit(ev)
+		}
+	}
+}
+
+// refuseAsk answers a server's request that the client never sees.
+func (h *Handler) refuseAsk(c conn, srv *server, id []byte, method string) {
+	h.Log.Warn("mcp: server asked the client for what is not allowed", "server", srv.Name, "method", method)
+	v, err := canon.Parse(id, canon.RequestLimits)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, endWait)
+	defer cancel()
+	body := refuse(0, codeMethodNotFound, "the gateway does not let this server ask the client that").body(v)
+	if _, err := c.tell(ctx, outgoing{body: body}); err != nil {
+		h.Log.Warn("mcp: refusal did not reach the server", "server", srv.Name, "error", err)
+	}
+}
