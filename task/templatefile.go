@@ -389,7 +389,11 @@ func (b *templateReader) constraint(n yamlNode) (Constraint, error) {
 		if e, ok := err.(*sallyport.Error); ok {
 			text, fix = e.Text, e.Fix
 		}
-		return c, b.errorAt(n.tok, fix, "%s", text)
+		at := n.tok
+		if len(n.keys) > 0 {
+			at = n.keys[0].tok
+		}
+		return c, b.errorAt(at, fix, "%s", text)
 	}
 	var bad error
 	c.pins(func(p pinRule) {
