@@ -25,29 +25,12 @@ func (p Problem) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s:%d:%d: %s", p.File, p.Line, p.Col, p.Text)
 	if p.Source != "" {
-		// Tabs stay tabs so that the marks stand below what they mark.
-		pad := strings.Map(func(r rune) rune {
-			if r == '\t' {
-				return r
-			}
-			return ' '
-		}, firstRunes(p.Source, p.Col-1))
-		fmt.Fprintf(&b, "\n    %s\n    %s%s", p.Source, pad, strings.Repeat("^", max(1, p.Width)))
+		b.WriteString("\n" + sallyport.Underline(p.Source, p.Col, p.Width))
 	}
 	if p.Fix != "" {
 		fmt.Fprintf(&b, "\n    %s", p.Fix)
 	}
 	return b.String()
-}
-
-func firstRunes(s string, n int) string {
-	for i := range s {
-		if n == 0 {
-			return s[:i]
-		}
-		n--
-	}
-	return s
 }
 
 // problemAt marks one token of a text.
@@ -57,9 +40,6 @@ func problemAt(file, text string, t token, msg, fix string) *Problem {
 	start := strings.LastIndexByte(text[:off], '\n') + 1
 	p.Source, _, _ = strings.Cut(text[start:], "\n")
 	p.Source = strings.TrimRight(p.Source, "\r")
-	if rest := utf8.RuneCountInString(p.Source) - t.col + 1; p.Width > rest {
-		p.Width = max(1, rest)
-	}
 	if len(p.Source) > 400 {
 		p.Source = "" // generated text; the position says enough
 	}

@@ -1,5 +1,7 @@
 package sallyport
 
+import "strings"
+
 // Nearest returns the name among names that a person most likely meant by
 // name, or "" when none is close: at most a third of its letters differ.
 func Nearest(name string, names []string) string {
@@ -36,4 +38,21 @@ func editDistance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// Underline writes a line of a file and marks width characters of it from
+// col (from 1; characters, not bytes), as errors in files show it. It ends
+// without a newline.
+func Underline(line string, col, width int) string {
+	runes := []rune(strings.TrimRight(line, "\r\n"))
+	at := max(0, min(col-1, len(runes)))
+	pad := make([]rune, at)
+	for i := range pad {
+		// Tabs stay tabs, so that the marks stand below what they mark.
+		if pad[i] = ' '; runes[i] == '\t' {
+			pad[i] = '\t'
+		}
+	}
+	width = max(1, min(width, len(runes)-at))
+	return "    " + string(runes) + "\n    " + string(pad) + strings.Repeat("^", width)
 }
