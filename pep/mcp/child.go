@@ -336,11 +336,11 @@ func (c *child) ask(ctx context.Context, out outgoing, side sink) (reply, error)
 	}
 	select {
 	case a := <-w.answer:
-		return a, nil
+		return overHTTP(a, out), nil
 	case <-c.gone:
 		select {
 		case a := <-w.answer: // it answered with its last breath
-			return a, nil
+			return overHTTP(a, out), nil
 		default:
 		}
 		forget()
@@ -356,6 +356,20 @@ func (c *child) ask(ctx context.Context, out outgoing, side sink) (reply, error)
 		c.cancel(w.n)
 		return reply{}, &upstreamError{word: wordTimeout, text: "did not answer in time", sent: true}
 	}
+}
+
+// overHTTP gives a modern error the status that it has over HTTP.
+func overHTTP(a reply, out outgoing) reply {
+	if _, modern := out.header[headerMethod]; !modern || !a.env.fault.ok() {
+		return a
+	}
+	switch code := member(a.body, a.env.fault, "code"); string(code.of(a.body)) {
+	case "-32601":
+		a.status = http.StatusNotFound
+	case "-32020", "-32021", "-32022":
+		a.status = http.StatusBadRequest
+	}
+	return a
 }
 
 // renumber puts the gateway's id and token in the place of the client's. The
