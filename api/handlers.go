@@ -1,6 +1,8 @@
 package api
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"time"
@@ -25,10 +27,12 @@ func (s *Server) status(r *http.Request, who Caller) (any, error) {
 	if b := s.c.Gateway.Bundle(); b != nil {
 		st.Bundle, st.Rules = b.Digest(), len(b.Rules())
 	}
-	for _, srv := range s.c.Catalog.Servers() {
-		ss := ServerStatus{Name: srv.Name, Mode: srv.Mode, Error: s.c.Unreachable(srv.Name)}
-		for _, f := range s.c.Catalog.List(srv.Name) {
-			ss.Tools++
+	for _, name := range s.c.Catalog.Servers() {
+		ss := ServerStatus{Name: name, Mode: s.c.Catalog.Facts(name, "").Mode, Error: s.c.Unreachable(name)}
+		for _, f := range s.c.Catalog.List(name) {
+			if f.Known {
+				ss.Tools++
+			}
 			if f.Quarantined {
 				ss.Quarantined++
 			}
@@ -146,9 +150,9 @@ func (s *Server) addAgent(r *http.Request, who Caller) (any, error) {
 	if in.TTL <= 0 || in.TTL > maxAgentTTL {
 		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_ttl", "an agent is registered for at most %s", maxAgentTTL)
 	}
-	thumb, err := identity.PublicThumbprint(in.Key)
-	if err != nil {
-		return nil, err
+	thumb := in.Key
+	if raw, err := base64.RawURLEncoding.DecodeString(thumb); err != nil || len(raw) != sha256.Size {
+		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_key", "the key is not the RFC 7638 thumbprint of a public key")
 	}
 	for _, a := range s.c.Directory.Agents() {
 		if a.Key == thumb && a.ID != id {
@@ -183,11 +187,11 @@ func (s *Server) suspendAgent(r *http.Request, who Caller) (any, error) {
 func (s *Server) catalog(r *http.Request, who Caller) (any, error) {
 	out := []ToolInfo{}
 	want := r.URL.Query().Get("server")
-	for _, srv := range s.c.Catalog.Servers() {
-		if want != "" && want != srv.Name {
+	for _, name := range s.c.Catalog.Servers() {
+		if want != "" && want != name {
 			continue
 		}
-		for _, f := range s.c.Catalog.List(srv.Name) {
+		for _, f := range s.c.Catalog.List(name) {
 			out = append(out, toolInfo(f))
 		}
 	}
@@ -205,12 +209,10 @@ func toolInfo(f catalog.Facts) ToolInfo {
 		Roles: f.Roles, Reviewed: f.Reviewed, Pinned: f.Pinned, Observed: f.Observed, State: "ok",
 	}
 	switch {
-	case f.Observed.IsZero():
-		t.State = "gone"
-	case f.Pinned.IsZero():
-		t.State = "new"
-	case f.Quarantined || f.Pinned != f.Observed:
-		t.State = "changed"
+	case !f.Known:
+		t.State = "not offered"
+	case f.Quarantined:
+		t.State = f.Why
 	}
 	return t
 }

@@ -4,7 +4,6 @@
 package api
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -103,8 +102,9 @@ type AgentRequest struct {
 	Purpose string        `json:"purpose"`
 	Groups  []string      `json:"groups,omitempty"`
 	TTL     time.Duration `json:"ttl"`
-	// Key is the public JWK, whose private half the gateway never sees.
-	Key json.RawMessage `json:"key"`
+	// Key is the RFC 7638 thumbprint of the agent's public key. The private
+	// half never leaves the agent.
+	Key string `json:"key"`
 }
 
 // Answer is an approver's word.
@@ -131,7 +131,8 @@ type ToolInfo struct {
 	Reviewed    bool                      `json:"reviewed"`
 	Pinned      sallyport.Digest          `json:"pinned"`
 	Observed    sallyport.Digest          `json:"observed"`
-	State       string                    `json:"state"` // ok, new, changed, gone
+	// State is ok, "not offered", or why the tool is in quarantine.
+	State string `json:"state"`
 	Diff        string                    `json:"diff,omitempty"`
 }
 

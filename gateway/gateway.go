@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -146,7 +147,7 @@ func (g *Gateway) Reload(ctx context.Context, files policy.Files, by string) err
 }
 
 func (g *Gateway) reload(ctx context.Context, files policy.Files, by string) error {
-	b, err := policy.Load(files, g.catalog.PolicyTools())
+	b, err := policy.Load(files, PolicyTools(g.catalog))
 	if err != nil {
 		return err
 	}
@@ -180,6 +181,9 @@ func (g *Gateway) ObserveTools(ctx context.Context, server string, defs []canon.
 	if err != nil || changes.Empty() {
 		return err
 	}
+	for _, c := range changes.Quarantined {
+		g.log.Warn("a tool is in quarantine", "tool", server+"/"+c.Tool, "why", c.Why)
+	}
 	if err := g.recordCatalog(ctx, "observe", changes, "server "+server); err != nil {
 		return err
 	}
@@ -188,32 +192,32 @@ func (g *Gateway) ObserveTools(ctx context.Context, server string, defs []canon.
 
 // Accept makes a quarantined or unpinned definition the accepted one.
 func (g *Gateway) Accept(ctx context.Context, server, tool string, d sallyport.Digest, by string) error {
-	changes, err := g.catalog.Accept(server, tool, d)
+	pin, err := g.catalog.Accept(server, tool, d)
 	if err != nil {
 		return err
 	}
-	if err := g.recordCatalog(ctx, "accept", changes, by); err != nil {
+	if err := g.recordCatalog(ctx, "accept", catalog.Changes{Server: server, Pinned: []catalog.Pin{pin}}, by); err != nil {
 		return err
 	}
 	return g.catalogChanged(ctx)
 }
 
 func (g *Gateway) recordCatalog(ctx context.Context, what string, changes catalog.Changes, by string) error {
-	e, err := ledger.Event(state.KindCatalog, "", g.now(), map[string]any{"event": what, "changes": changes.Summary(), "by": by}, nil)
+	pinned := map[string]sallyport.Digest{}
+	var facts []state.Fact
+	for _, p := range changes.Pinned {
+		pinned[p.Tool] = p.Digest
+		facts = append(facts, state.Fact{Bucket: "pin", Key: p.Server + "/" + p.Tool, Value: p})
+	}
+	e, err := ledger.Event(state.KindCatalog, "", g.now(), map[string]any{
+		"event": what, "server": changes.Server, "pinned": pinned,
+		"quarantined": changes.Quarantined, "released": changes.Released, "by": by,
+	}, nil)
 	if err != nil {
 		return err
 	}
-	var facts []state.Fact
-	for _, p := range changes.Pins {
-		facts = append(facts, state.Fact{Bucket: "pin", Key: p.Server + "/" + p.Tool, Value: p})
-	}
-	if _, err := g.store.Append(ctx, e, facts...); err != nil {
-		return err
-	}
-	for _, c := range changes.Summary() {
-		g.log.Info("catalog", "event", what, "change", c)
-	}
-	return nil
+	_, err = g.store.Append(ctx, e, facts...)
+	return err
 }
 
 // catalogChanged rebuilds the bundle's schema for the tools as they are now.
@@ -230,12 +234,26 @@ func (g *Gateway) catalogChanged(ctx context.Context) error {
 	return nil
 }
 
+// PolicyTools says what the policies' schema needs to know of the catalog.
+func PolicyTools(r *catalog.Registry) []policy.Tool {
+	var tools []policy.Tool
+	for _, server := range r.Servers() {
+		for _, f := range r.List(server) {
+			schema, _ := f.Definition.Get("inputSchema")
+			tools = append(tools, policy.Tool{
+				Server: f.Server, Name: f.Tool, Class: f.Class, Kinds: f.Kinds, InputSchema: schema, Types: f.Types, Resource: f.Resource.Type,
+			})
+		}
+	}
+	return tools
+}
+
 // Restore reads the pins that earlier runs accepted.
 func (g *Gateway) Restore(ctx context.Context) error {
 	var pins []catalog.Pin
 	err := g.store.Reader().Facts(ctx, "pin", func(key string, value []byte) error {
 		var p catalog.Pin
-		if err := p.UnmarshalFact(value); err != nil {
+		if err := json.Unmarshal(value, &p); err != nil {
 			return errors.Join(errors.New("pin "+key), err)
 		}
 		pins = append(pins, p)

@@ -385,7 +385,7 @@ func query(in Input) *policy.Query {
 	for i, p := range in.Chain {
 		q.Principals[i] = policy.Principal{Principal: p.Principal, Groups: p.Groups, Owner: p.Owner, Purpose: p.Purpose}
 	}
-	q.Task.ID = in.Task.ID
+	q.Task.ID = string(in.Task.ID)
 	q.Task.Depth = len(in.Chain) - 2
 	q.Task.AgeSeconds = int64(in.Now.Sub(in.Task.Started) / time.Second)
 	if m := in.Task.Mandate; m != nil {

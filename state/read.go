@@ -67,6 +67,11 @@ func (r *Reader) About(ctx context.Context, id sallyport.ID) ([]Record, error) {
 	return collect(ctx, r.db, `SELECT seq, hash, text, payload FROM records WHERE id = ? ORDER BY seq`, string(id))
 }
 
+// Latest returns the last records, at most limit of them.
+func (r *Reader) Latest(ctx context.Context, limit int) ([]Record, error) {
+	return collect(ctx, r.db, `SELECT * FROM (SELECT seq, hash, text, payload FROM records ORDER BY seq DESC LIMIT ?) ORDER BY seq`, limit)
+}
+
 // OfTask returns the records of one task, at most limit of the latest.
 func (r *Reader) OfTask(ctx context.Context, id sallyport.ID, limit int) ([]Record, error) {
 	return collect(ctx, r.db, `SELECT * FROM (SELECT seq, hash, text, payload FROM records WHERE task = ? ORDER BY seq DESC LIMIT ?) ORDER BY seq`, string(id), limit)

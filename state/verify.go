@@ -61,6 +61,12 @@ func (c *Chain) Next(r Record) (Envelope, error) {
 	return e, nil
 }
 
+// Peek reads a record without regard to its neighbours.
+func Peek(r Record) (Envelope, error) {
+	alone := Chain{skip: true}
+	return alone.Next(r)
+}
+
 // tail is how many records a start verifies before it serves; the rest is
 // verified while it serves (Verify).
 const tail = 5000

@@ -1,0 +1,50 @@
+# make demo    the support desk, end to end            make demo WAIT=1 leaves it running
+# make test    everything CI runs
+# make bench   every measurement, in one table
+# make build   bin/sallyport, one static binary
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  = -s -w -X main.buildVersion=$(VERSION)
+
+# Fuzz targets run 30 s each in CI, shortly elsewhere.
+FUZZTIME ?= $(if $(CI),30s,3s)
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: build demo test bench lint unit race fuzz fixtures conformance clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sallyport ./cmd/sallyport
+
+demo: build
+	@bin/sallyport demo $(if $(WAIT),--wait)
+
+test: lint fixtures unit race fuzz
+
+lint:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "fix: gofmt -w ."; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@scripts/vulncheck $(GOVULNCHECK)
+
+# What the tests of real servers and clients need: Node packages, once.
+fixtures:
+	@scripts/fixtures
+
+unit:
+	CGO_ENABLED=0 $(GO) test -count=1 ./...
+
+# The rooms with shared state, again under the race detector.
+race:
+	CGO_ENABLED=1 $(GO) test -race -short -count=1 ./canon ./task ./identity ./catalog ./policy ./pdp ./state ./ledger ./approval ./gateway ./pep/... ./api
+
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+bench: build
+	@bin/sallyport bench
+
+clean:
+	rm -rf bin var .cache

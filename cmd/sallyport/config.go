@@ -1,0 +1,293 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/approval"
+	"github.com/sallyport-dev/sallyport/catalog"
+)
+
+// Config is sallyport.yaml. Paths are relative to the file's directory.
+type Config struct {
+	// Listen is the address of the MCP endpoint; port 0 takes a free one.
+	Listen string `yaml:"listen"`
+	// Public is the URL under which clients reach it, if not http://Listen.
+	Public      string `yaml:"public"`
+	TrustDomain string `yaml:"trust_domain"`
+	// Store is "sqlite:" and a path.
+	Store string `yaml:"store"`
+	// Socket is the admin socket; default: beside the store.
+	Socket string `yaml:"socket"`
+	// SocketGroup is the group of this machine that may open the socket.
+	SocketGroup string `yaml:"socket_group"`
+	// Hold is how long a call waits for an approval before the client is told
+	// to come back.
+	Hold      duration `yaml:"hold"`
+	Policies  string   `yaml:"policies"`
+	Templates string   `yaml:"templates"`
+	Catalog   string   `yaml:"catalog"`
+	// NoBasePolicies leaves out the rules that ship with the binary.
+	NoBasePolicies bool `yaml:"no_base_policies"`
+
+	Servers   map[string]ServerConfig `yaml:"servers"`
+	Approvers map[string]GroupConfig  `yaml:"approvers"`
+	Users     map[string]UserConfig   `yaml:"users"`
+	// Accounts maps accounts of this machine to user ids.
+	Accounts map[string]string `yaml:"accounts"`
+	// Operators are accounts, or groups after a %, that may administer.
+	Operators    []string `yaml:"operators"`
+	AllowedHosts []string `yaml:"allowed_hosts"`
+	// AllowedOrigins are web origins whose pages may call.
+	AllowedOrigins []string `yaml:"allowed_origins"`
+
+	dir  string // of the file
+	path string
+}
+
+// ServerConfig is one MCP server.
+type ServerConfig struct {
+	URL     string            `yaml:"url"`
+	Command []string          `yaml:"command"`
+	Env     map[string]string `yaml:"env"`
+	Dir     string            `yaml:"dir"`
+	Mode    sallyport.Mode    `yaml:"mode"`
+	// Catalog names the catalog file; default: the server's name.
+	Catalog string `yaml:"catalog"`
+	// Pins is first-use (the first definition seen is accepted) or reviewed
+	// (only what a person accepted).
+	Pins string `yaml:"pins"`
+	// ClientFeatures are what the server may ask of the client.
+	ClientFeatures []string `yaml:"client_features"`
+	Timeout        duration `yaml:"timeout"`
+}
+
+// GroupConfig is a group of approvers: a list of user ids, or a mapping.
+type GroupConfig struct {
+	Members []string `yaml:"members"`
+	Self    bool     `yaml:"self"`
+}
+
+// UserConfig is a known user.
+type UserConfig struct {
+	Teams []string `yaml:"teams"`
+	Roles []string `yaml:"roles"`
+}
+
+// duration is a time.Duration in its text form.
+type duration time.Duration
+
+func (d *duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration such as 30s or 15m", b)
+	}
+	*d = duration(v)
+	return nil
+}
+
+// UnmarshalYAML reads a list of members, or the mapping with members and self.
+func (g *GroupConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	var members []string
+	if err := unmarshal(&members); err == nil {
+		g.Members = members
+		return nil
+	}
+	type plain GroupConfig
+	return unmarshal((*plain)(g))
+}
+
+const defaultConfig = "sallyport.yaml"
+
+func loadConfig(path string) (*Config, error) {
+	if path == "" {
+		path = defaultConfig
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "no_config", Text: "there is no config file " + path, Fix: "make one: sallyport init, or name it with -c"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{
+		Listen: "127.0.0.1:8484", Store: "sqlite:var/sallyport.db", Hold: duration(25 * time.Second),
+		Policies: "policies", Templates: "templates", Catalog: "catalog",
+		dir: filepath.Dir(abs), path: path,
+	}
+	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
+		return nil, configError(path, string(text), err)
+	}
+	return c, c.check()
+}
+
+// configError turns an error of the YAML reader into file:line:column, the
+// line with the offending part underlined, and the nearest key that exists.
+func configError(path, text string, err error) error {
+	e := &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_config", Text: path + ": " + err.Error()}
+	var ye yaml.Error
+	if !errors.As(err, &ye) || ye.GetToken() == nil {
+		return e
+	}
+	t := ye.GetToken()
+	line, col := t.Position.Line, t.Position.Column
+	msg := ye.GetMessage()
+	if m := regexp.MustCompile(`unknown field "(.*)"`).FindStringSubmatch(msg); m != nil {
+		keys := configKeys(reflect.TypeFor[Config](), nil)
+		msg = fmt.Sprintf("unknown key %q", m[1])
+		if near := sallyport.Nearest(m[1], keys); near != "" {
+			e.Fix = "did you mean " + near + "?"
+		} else {
+			e.Fix = "the keys are described in docs/config.md"
+		}
+	}
+	e.Text = fmt.Sprintf("%s:%d:%d: %s", path, line, col, msg)
+	if lines := strings.Split(text, "\n"); line >= 1 && line <= len(lines) {
+		e.Text += fmt.Sprintf("\n    %s\n    %s%s", lines[line-1], strings.Repeat(" ", max(0, col-1)), strings.Repeat("^", max(1, len(strings.TrimSpace(t.Value)))))
+	}
+	return e
+}
+
+// configKeys lists every key of the config, at any depth.
+func configKeys(t reflect.Type, keys []string) []string {
+	switch t.Kind() {
+	case reflect.Map, reflect.Slice:
+		return configKeys(t.Elem(), keys)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if tag := t.Field(i).Tag.Get("yaml"); tag != "" {
+				keys = configKeys(t.Field(i).Type, append(keys, tag))
+			}
+		}
+	}
+	return keys
+}
+
+var serverName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+
+func (c *Config) check() error {
+	bad := func(fix, format string, args ...any) error {
+		return &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_config", Text: c.path + ": " + fmt.Sprintf(format, args...), Fix: fix}
+	}
+	if c.TrustDomain == "" {
+		return bad("trust_domain: example.org", "trust_domain is missing")
+	}
+	if _, ok := strings.CutPrefix(c.Store, "sqlite:"); !ok {
+		return bad("store: sqlite:var/sallyport.db", "store %q is not sqlite: and a path", c.Store)
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return bad("listen: 127.0.0.1:8484", "listen %q is not an address with a port", c.Listen)
+	}
+	if c.Public != "" {
+		if u, err := url.Parse(c.Public); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return bad("public: https://gate.example.com", "public %q is not a URL", c.Public)
+		}
+	}
+	for name, s := range c.Servers {
+		switch {
+		case !serverName.MatchString(name):
+			return bad("use lower-case letters, digits and -", "the server name %q cannot be part of an address", name)
+		case (s.URL == "") == (len(s.Command) == 0):
+			return bad("give one of url and command", "server %s needs a url or a command", name)
+		case s.Pins != "" && s.Pins != "first-use" && s.Pins != "reviewed":
+			return bad("pins: first-use or pins: reviewed", "server %s: pins %q is not known", name, s.Pins)
+		}
+		if s.URL != "" {
+			if u, err := url.Parse(s.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+				return bad("url: https://host/mcp", "server %s: %q is not an http URL", name, s.URL)
+			}
+		}
+		for _, f := range s.ClientFeatures {
+			if !slices.Contains([]string{"sampling", "elicitation", "roots"}, f) {
+				return bad("it is one of sampling, elicitation, roots", "server %s: client feature %q is not known", name, f)
+			}
+		}
+	}
+	for name, g := range c.Approvers {
+		if name == approval.SubjectGroup {
+			return bad("choose another name", "the approver group %q always means the person whose agent acts", name)
+		}
+		if len(g.Members) == 0 {
+			return bad("name its members, or remove it", "the approver group %s has no members", name)
+		}
+	}
+	return nil
+}
+
+// resolve makes a path of the config absolute.
+func (c *Config) resolve(p string) string {
+	if filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+func (c *Config) storePath() string { return c.resolve(strings.TrimPrefix(c.Store, "sqlite:")) }
+
+func (c *Config) socketPath() string {
+	if c.Socket != "" {
+		return c.resolve(c.Socket)
+	}
+	return filepath.Join(filepath.Dir(c.storePath()), "sallyport.sock")
+}
+
+func (c *Config) serverNames() []string {
+	names := make([]string, 0, len(c.Servers))
+	for n := range c.Servers {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (c *Config) catalogServers() []catalog.Server {
+	var out []catalog.Server
+	for _, n := range c.serverNames() {
+		s := c.Servers[n]
+		cs := catalog.Server{Name: n, Mode: s.Mode, Catalog: s.Catalog}
+		if s.Pins == "reviewed" {
+			cs.Pins = catalog.Reviewed
+		}
+		out = append(out, cs)
+	}
+	return out
+}
+
+func (c *Config) groups() []approval.Group {
+	var out []approval.Group
+	for n, g := range c.Approvers {
+		out = append(out, approval.Group{Name: n, Members: g.Members, Self: g.Self})
+	}
+	return out
+}
+
+func (c *Config) users() map[string][]string {
+	out := map[string][]string{}
+	for id, u := range c.Users {
+		groups := []string{}
+		for _, t := range u.Teams {
+			groups = append(groups, "Team::"+t)
+		}
+		for _, r := range u.Roles {
+			groups = append(groups, "Role::"+r)
+		}
+		out[id] = groups
+	}
+	return out
+}

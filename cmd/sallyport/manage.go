@@ -1,0 +1,379 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/api"
+	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/state"
+)
+
+// status is what sallyport alone prints.
+func status(ctx context.Context, e *env) error {
+	c, err := e.client()
+	if err != nil {
+		return err
+	}
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if e.json {
+		return e.printJSON(s)
+	}
+	fmt.Fprintf(e.stdout, "sallyport %s for %s, up %s\n", s.Version, s.Domain, round(time.Since(s.Since)))
+	fmt.Fprintf(e.stdout, "  ledger   %s, %d records, head %s\n", s.Ledger, s.Records, s.Head.Short())
+	fmt.Fprintf(e.stdout, "  policy   %d rules, %s\n", s.Rules, s.Bundle.Short())
+	next := ""
+	for _, srv := range s.Servers {
+		note := srv.Mode.String()
+		if srv.Mode != sallyport.Enforce {
+			note = strings.ToUpper(note) + " ONLY: calls are recorded and not all of them enforced"
+		}
+		if srv.Quarantined > 0 {
+			note += fmt.Sprintf("; %d changed", srv.Quarantined)
+			next = "sallyport catalog diff " + srv.Name
+		}
+		if srv.Error != "" {
+			note += "; unreachable: " + srv.Error
+		}
+		fmt.Fprintf(e.stdout, "  server   %s, %d tools, %s\n", srv.Name, srv.Tools, note)
+	}
+	fmt.Fprintf(e.stdout, "  tasks    %d running\n", s.Tasks)
+	fmt.Fprintf(e.stdout, "  asks     %d waiting for a human\n", s.Asks)
+	switch {
+	case s.Asks > 0:
+		next = "sallyport asks"
+	case next == "" && s.Tasks == 0:
+		next = "sallyport run --agent NAME --template NAME -- CMD"
+	case next == "":
+		next = "sallyport task list"
+	}
+	fmt.Fprintf(e.stdout, "next: %s\n", next)
+	return nil
+}
+
+func asksCommand(e *env) *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use: "asks", Short: "List the calls that wait for a human", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := e.client()
+			if err != nil {
+				return err
+			}
+			as, err := c.Asks(cmd.Context(), all)
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.printJSON(as)
+			}
+			if len(as) == 0 {
+				fmt.Fprintln(e.stdout, "nothing waits")
+			}
+			for _, a := range as {
+				printAsk(e, a)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "also those that are settled or have lapsed")
+	return c
+}
+
+func printAsk(e *env, a state.Ask) {
+	fmt.Fprintf(e.stdout, "%s  %s, lapses %s\n", a.ID, a.State, ago(a.Expires))
+	for l := range strings.Lines(a.Render) {
+		fmt.Fprint(e.stdout, "  ", l)
+	}
+	for _, w := range a.Answers {
+		word := "no"
+		if w.Yes {
+			word = "yes"
+		}
+		fmt.Fprintf(e.stdout, "  answered  %s by %s for %s\n", word, w.Approver.ID, w.Group)
+	}
+	if a.State == state.AskPending {
+		fmt.Fprintf(e.stdout, "  then      sallyport approve %s   or   sallyport deny %s\n", a.ID, a.ID)
+	}
+}
+
+func answerCommand(e *env, verb string, yes bool) *cobra.Command {
+	short := map[bool]string{true: "Approve one waiting call, once", false: "Refuse one waiting call"}[yes]
+	return &cobra.Command{
+		Use: verb + " ASK", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := sallyport.ParseID(sallyport.AskID, args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			c, err := e.client()
+			if err != nil {
+				return err
+			}
+			a, err := c.Answer(cmd.Context(), id, yes)
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.printJSON(a)
+			}
+			printAsk(e, a)
+			if a.State == state.AskPending {
+				var missing []string
+				for _, g := range a.Groups {
+					if !slices.ContainsFunc(a.Answers, func(w state.Answer) bool { return w.Group == g }) {
+						missing = append(missing, g)
+					}
+				}
+				fmt.Fprintf(e.stdout, "  still needs  %s\n", strings.Join(missing, " and "))
+			}
+			return nil
+		},
+	}
+}
+
+func agentCommand(e *env) *cobra.Command {
+	c := &cobra.Command{Use: "agent", Short: "Register and list agents"}
+	var r api.AgentRequest
+	var keyFile string
+	add := &cobra.Command{
+		Use: "add NAME", Short: "Register an agent and make its key file", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.Name = args[0]
+			c, err := e.client()
+			if err != nil {
+				return err
+			}
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if keyFile == "" {
+				keyFile = defaultKeyFile(s.Domain, r.Name)
+			}
+			a, err := addAgent(cmd.Context(), c, s.Domain, keyFile, r)
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.printJSON(map[string]any{"agent": a, "key_file": keyFile})
+			}
+			fmt.Fprintf(e.stdout, "agent %s is %s\n  owner    %s\n  purpose  %s\n  expires  %s\n  key      %s (keep it: the gateway has only its public half)\n", a.Name, a.ID, a.Owner, a.Purpose, a.Expires.Format(time.DateOnly), keyFile)
+			return nil
+		},
+	}
+	add.Flags().StringVar(&r.Owner, "owner", "", "the person who answers for it (required)")
+	add.Flags().StringVar(&r.Contact, "contact", "", "whom to call when it misbehaves (default: the owner)")
+	add.Flags().StringVar(&r.Purpose, "purpose", "", "what it is for (required)")
+	add.Flags().StringSliceVar(&r.Groups, "group", nil, "agent groups for policies")
+	add.Flags().DurationVar(&r.TTL, "ttl", 90*24*time.Hour, "how long the registration lasts")
+	add.Flags().StringVar(&keyFile, "key", "", "where to write the key (default ~/.config/sallyport/DOMAIN/NAME.jwk)")
+	list := &cobra.Command{
+		Use: "list", Short: "List agents", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := e.client()
+			if err != nil {
+				return err
+			}
+			as, err := c.Agents(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.printJSON(as)
+			}
+			var rows [][]string
+			for _, a := range as {
+				st := "active"
+				if a.Suspended {
+					st = "suspended"
+				} else if time.Now().After(a.Expires) {
+					st = "expired"
+				}
+				rows = append(rows, []string{a.Name, st, a.Owner, a.Purpose, ago(a.Expires), a.ID})
+			}
+			e.table("AGENT STATE OWNER PURPOSE EXPIRES ID", rows)
+			return nil
+		},
+	}
+	c.AddCommand(add, list, suspendCommand(e, "suspend", true), suspendCommand(e, "resume", false))
+	return c
+}
+
+// addAgent makes a key, registers its public half, and only then keeps the
+// key: a registration without a key can be repeated, a lost key cannot.
+func addAgent(ctx context.Context, c *api.Client, domain, keyFile string, r api.AgentRequest) (api.AgentInfo, error) {
+	key, err := identity.NewAgentKey(domain, r.Name)
+	if err != nil {
+		return api.AgentInfo{}, err
+	}
+	r.Key = key.Thumbprint()
+	if err := os.MkdirAll(filepath.Dir(keyFile), 0o700); err != nil {
+		return api.AgentInfo{}, err
+	}
+	if err := identity.SaveAgentKey(keyFile, key); err != nil {
+		return api.AgentInfo{}, err
+	}
+	a, err := c.AddAgent(ctx, r)
+	if err != nil {
+		_ = os.Remove(keyFile) // nothing was registered under it
+	}
+	return a, err
+}
+
+func defaultKeyFile(domain, name string) string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		dir = "."
+	}
+	return filepath.Join(dir, "sallyport", domain, name+".jwk")
+}
+
+func suspendCommand(e *env, verb string, suspend bool) *cobra.Command {
+	short := map[bool]string{true: "Stop every call of an agent", false: "Let an agent call again"}[suspend]
+	return &cobra.Command{
+		Use: verb + " NAME", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := e.client()
+			if err != nil {
+				return err
+			}
+			a, err := c.SuspendAgent(cmd.Context(), args[0], suspend)
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.printJSON(a)
+			}
+			fmt.Fprintf(e.stdout, "agent %s: %sed\n", a.Name, strings.TrimSuffix(verb, "e"))
+			return nil
+		},
+	}
+}
+
+func catalogCommand(e *env) *cobra.Command {
+	c := &cobra.Command{Use: "catalog", Short: "What the servers offer, and what was accepted"}
+	list := &cobra.Command{
+		Use: "list [SERVER]", Short: "List the tools", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := e.client()
+			if err != nil {
+				return err
+			}
+			ts, err := c.Catalog(cmd.Context(), strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			return e.printTools(ts)
+		},
+	}
+	show := &cobra.Command{
+		Use: "show SERVER/TOOL", Short: "Show one tool", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := e.tool(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return e.printJSON(t)
+		},
+	}
+	diff := &cobra.Command{
+		Use: "diff SERVER[/TOOL]", Short: "Show what changed since a definition was accepted", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			names := []string{args[0]}
+			if !strings.Contains(args[0], "/") {
+				c, err := e.client()
+				if err != nil {
+					return err
+				}
+				ts, err := c.Catalog(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				names = nil
+				for _, t := range ts {
+					if t.State != "ok" {
+						names = append(names, t.Server+"/"+t.Tool)
+					}
+				}
+			}
+			for _, n := range names {
+				t, err := e.tool(cmd.Context(), n)
+				if err != nil {
+					return err
+				}
+				if e.json {
+					if err := e.printJSON(t); err != nil {
+						return err
+					}
+					continue
+				}
+				fmt.Fprintf(e.stdout, "%s  %s  accepted %s, now %s\n%s", n, t.State, t.Pinned.Short(), t.Observed.Short(), t.Diff)
+			}
+			if len(names) == 0 && !e.json {
+				fmt.Fprintln(e.stdout, "nothing changed")
+			}
+			return nil
+		},
+	}
+	accept := func(use, short string) *cobra.Command {
+		return &cobra.Command{
+			Use: use + " SERVER[/TOOL]", Short: short, Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				server, tool, _ := strings.Cut(args[0], "/")
+				c, err := e.client()
+				if err != nil {
+					return err
+				}
+				ts, err := c.AcceptTool(cmd.Context(), api.Accept{Server: server, Tool: tool})
+				if err != nil {
+					return err
+				}
+				return e.printTools(ts)
+			},
+		}
+	}
+	c.AddCommand(list, show, diff, accept("accept", "Accept changed definitions as they are now"), accept("pin", "Accept new definitions as they are now"))
+	return c
+}
+
+func (e *env) tool(ctx context.Context, name string) (api.ToolInfo, error) {
+	server, tool, ok := strings.Cut(name, "/")
+	if !ok {
+		return api.ToolInfo{}, usageError{fmt.Errorf("%q is not SERVER/TOOL", name)}
+	}
+	c, err := e.client()
+	if err != nil {
+		return api.ToolInfo{}, err
+	}
+	return c.Tool(ctx, server, tool)
+}
+
+func (e *env) printTools(ts []api.ToolInfo) error {
+	if e.json {
+		return e.printJSON(ts)
+	}
+	var rows [][]string
+	for _, t := range ts {
+		kinds, _ := json.Marshal(t.Kinds)
+		reviewed := "no"
+		if t.Reviewed {
+			reviewed = "yes"
+		}
+		rows = append(rows, []string{t.Server + "/" + t.Tool, t.Class.String(), strings.Trim(strings.ReplaceAll(string(kinds), `"`, ""), "[]null"), reviewed, t.Mode.String(), t.State, t.Pinned.Short()})
+	}
+	e.table("TOOL CLASS KINDS REVIEWED MODE STATE PIN", rows)
+	return nil
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/api"
+)
+
+// buildVersion is set by the linker; a build without it tells its revision.
+var buildVersion string
+
+func version() string {
+	if buildVersion != "" {
+		return buildVersion
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return "devel-" + s.Value[:12]
+			}
+		}
+	}
+	return "devel"
+}
+
+func versionCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if e.json {
+				return e.printJSON(map[string]string{"version": version()})
+			}
+			fmt.Fprintln(e.stdout, "sallyport", version())
+			return nil
+		},
+	}
+}
+
+// client connects to the gateway that --socket, or the config, names.
+func (e *env) client() (*api.Client, error) {
+	if e.socket != "" {
+		return api.NewClient(e.socket), nil
+	}
+	cfg, err := loadConfig(e.config)
+	if err != nil {
+		return nil, err
+	}
+	return api.NewClient(cfg.socketPath()), nil
+}
+
+func (e *env) printJSON(v any) error {
+	enc := json.NewEncoder(e.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table prints rows under a header, in columns.
+func (e *env) table(header string, rows [][]string) {
+	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, strings.ReplaceAll(header, " ", "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	w.Flush()
+}
+
+// ago says how long ago, or in how long, for people.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	d := time.Until(t)
+	if d >= 0 {
+		return "in " + round(d)
+	}
+	return round(-d) + " ago"
+}
+
+func round(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// printRefusal says what was refused, by which rule, and what would make it
+// pass.
+func printRefusal(w io.Writer, action string, d sallyport.Decision, id, ask sallyport.ID) {
+	word := map[sallyport.Verdict]string{sallyport.Deny: "denied", sallyport.Ask: "waits for approval", sallyport.Permit: "permitted"}[d.Verdict]
+	fmt.Fprintf(w, "%s: %s\n", word, action)
+	for _, r := range d.Reasons {
+		if r.Verdict == sallyport.Permit {
+			continue
+		}
+		rule := r.Code
+		if r.Rule != "" {
+			rule = r.Rule
+		}
+		at := ""
+		if r.At != "" {
+			at = "   (" + r.At + ")"
+		}
+		fmt.Fprintf(w, "  rule      %s%s   %q\n", rule, at, r.Text)
+		if r.Fix != "" {
+			fmt.Fprintf(w, "  to pass   %s\n", r.Fix)
+		}
+	}
+	if ask != "" {
+		fmt.Fprintf(w, "  approve   sallyport approve %s\n", ask)
+	}
+	if id != "" {
+		fmt.Fprintf(w, "  decision  %s   see: sallyport show %s\n", id, id)
+	}
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport-dev/sallyport/pep/mcp"
+)
+
+func runCommand(e *env) *cobra.Command {
+	var s starter
+	c := &cobra.Command{
+		Use:   "run --agent A --template T -- CMD...",
+		Short: "Run an assistant as one task",
+		Long: `Run starts a task, opens a door for it on the loopback interface, runs CMD and
+ends the task when CMD exits. The door proves the agent's key on every request,
+so that any MCP client works unchanged and holds nothing worth stealing.
+
+CMD finds the door in its environment:
+  SALLYPORT_MCP_URL     all servers, tools named SERVER__tool
+  SALLYPORT_MCP_CONFIG  a file in the form that MCP hosts read (mcpServers)
+  SALLYPORT_TASK        the task's id
+and {url}, {url/SERVER} and {config} in CMD's arguments are replaced likewise.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			// The child gets the signal too and decides what to do; the task
+			// ends when it has.
+			ctx := context.WithoutCancel(cmd.Context())
+			signal.Ignore(os.Interrupt)
+			ss, err := s.start(ctx, e)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stderr, "task %s  agent %s for %s  template %s  ends %s\n", ss.token.Task, s.agent, ss.user, s.template, ago(ss.token.TaskExpires))
+			code, err := ss.child(ctx, e, args)
+			end := "completed"
+			if err != nil {
+				end = "revoked"
+			}
+			if eerr := ss.client.EndTask(ctx, ss.token.Task, end); eerr != nil {
+				// It may have ended by itself; anything else the caller must know.
+				fmt.Fprintf(e.stderr, "task %s: %v\n", ss.token.Task, eerr)
+			} else {
+				fmt.Fprintf(e.stderr, "task %s %s\n", ss.token.Task, end)
+			}
+			if err == nil && code != 0 {
+				err = exitCode(code)
+			}
+			return err
+		},
+	}
+	s.flags(c)
+	return c
+}
+
+// door opens the loopback door of a task; its URL is unguessable.
+func (s *session) door() (string, func(), error) {
+	target, err := s.mcp()
+	if err != nil {
+		return "", nil, err
+	}
+	d := mcp.Door(target, s.authorize)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	srv := &http.Server{Handler: d, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = srv.Serve(l) }() // ends when the door is closed
+	return "http://" + l.Addr().String() + d.Path() + "/mcp", func() { srv.Close() }, nil
+}
+
+func (s *session) child(ctx context.Context, e *env, args []string) (int, error) {
+	doorURL, stop, err := s.door()
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	dir, err := os.MkdirTemp("", "sallyport-run-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	config := filepath.Join(dir, "mcp.json")
+	b, err := json.Marshal(map[string]any{"mcpServers": map[string]any{"sallyport": map[string]string{"type": "http", "url": doorURL}}})
+	if err != nil {
+		return 0, err
+	}
+	if err := os.WriteFile(config, b, 0o600); err != nil {
+		return 0, err
+	}
+	argv := make([]string, len(args))
+	for i, a := range args {
+		a = strings.ReplaceAll(a, "{url/", doorURL+"/\x00")
+		for {
+			before, rest, ok := strings.Cut(a, "\x00")
+			if !ok {
+				break
+			}
+			name, after, _ := strings.Cut(rest, "}")
+			a = before + name + after
+		}
+		argv[i] = strings.NewReplacer("{url}", doorURL, "{config}", config).Replace(a)
+	}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
+	cmd.Env = append(os.Environ(), "SALLYPORT_MCP_URL="+doorURL, "SALLYPORT_MCP_CONFIG="+config, "SALLYPORT_TASK="+string(s.token.Task))
+	if err := cmd.Start(); err != nil {
+		return 0, usageError{fmt.Errorf("%s cannot be run: %w", argv[0], err)}
+	}
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	defer signal.Stop(term)
+	go func() {
+		if sig, ok := <-term; ok {
+			_ = cmd.Process.Signal(sig) // it may be gone
+		}
+	}()
+	err = cmd.Wait()
+	var ee *exec.ExitError
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.As(err, &ee) && ee.ExitCode() >= 0:
+		return ee.ExitCode(), nil
+	case errors.As(err, &ee):
+		return 128 + int(ee.Sys().(syscall.WaitStatus).Signal()), nil
+	}
+	return 0, err
+}
+
+func mcpCommand(e *env) *cobra.Command {
+	var s starter
+	var server string
+	c := &cobra.Command{
+		Use:   "mcp --agent A --template T [--server NAME]",
+		Short: "Speak MCP on standard input and output, as one task",
+		Long: `Mcp is for hosts that start MCP servers as commands. It starts a task, passes
+each message through the gateway, and ends the task when its input ends.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ss, err := s.start(cmd.Context(), e)
+			if err != nil {
+				return err
+			}
+			target, err := ss.mcp()
+			if err != nil {
+				return err
+			}
+			if server != "" {
+				target = target.JoinPath(server)
+			}
+			err = mcp.Bridge(cmd.Context(), e.stdin, e.stdout, mcp.BridgeConfig{URL: target.String(), Authorize: ss.authorize})
+			ctx := context.WithoutCancel(cmd.Context())
+			if eerr := ss.client.EndTask(ctx, ss.token.Task, "completed"); eerr != nil {
+				fmt.Fprintf(e.stderr, "task %s: %v\n", ss.token.Task, eerr)
+			}
+			return err
+		},
+	}
+	s.flags(c)
+	c.Flags().StringVar(&server, "server", "", "one server (default: all, tools named SERVER__tool)")
+	return c
+}

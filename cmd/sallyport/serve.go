@@ -1,0 +1,444 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/api"
+	"github.com/sallyport-dev/sallyport/approval"
+	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/gateway"
+	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/ledger"
+	"github.com/sallyport-dev/sallyport/pep/mcp"
+	"github.com/sallyport-dev/sallyport/policy"
+	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
+)
+
+func serveCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := loadConfig(e.config)
+			if err != nil {
+				return err
+			}
+			log := slog.New(slog.NewTextHandler(e.stderr, nil))
+			a, err := newApp(cmd.Context(), cfg, log)
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			a.banner(func(format string, args ...any) { fmt.Fprintf(e.stdout, format, args...) })
+			return a.Run(cmd.Context())
+		},
+	}
+}
+
+// app is a running gateway: every part it is made of, built in newApp and
+// ended in Close.
+type app struct {
+	cfg       *Config
+	log       *slog.Logger
+	since     time.Time
+	store     *state.Store
+	catalog   *catalog.Registry
+	issuer    *identity.Issuer
+	gateway   *gateway.Gateway
+	directory *gateway.Directory
+	mcp       *mcp.Handler
+	api       *api.Server
+	listener  net.Listener
+	socket    net.Listener
+	public    *url.URL
+	templates atomic.Pointer[map[string]*task.Template]
+
+	mu          sync.Mutex
+	unreachable map[string]string // server to why
+}
+
+func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, since: time.Now(), unreachable: map[string]string{}}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if a.listener, err = listen(cfg); err != nil {
+		return nil, err
+	}
+	data := filepath.Dir(cfg.storePath())
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "data_dir", Text: "the data directory " + data + " cannot be made", Fix: "name another one under store", Err: err}
+	}
+	if a.store, err = state.Open(ctx, state.Options{Path: cfg.storePath(), Gateway: cfg.TrustDomain}); err != nil {
+		return nil, err
+	}
+	if a.issuer, err = identity.OpenIssuer(data, cfg.TrustDomain, time.Now()); err != nil {
+		return nil, err
+	}
+	files, err := catalogFiles(cfg.resolve(cfg.Catalog))
+	if err != nil {
+		return nil, err
+	}
+	if a.catalog, err = catalog.New(cfg.catalogServers(), files); err != nil {
+		return nil, err
+	}
+	a.directory = gateway.NewDirectory(cfg.users())
+	desk := approval.NewDesk(a.store, cfg.groups(), time.Now)
+	a.gateway = gateway.New(gateway.Config{
+		Engine: version(), Domain: cfg.TrustDomain, Store: a.store, Catalog: a.catalog,
+		Verifier: identity.NewVerifier(a.issuer, time.Now()), Desk: desk, Directory: a.directory, Log: log, Now: time.Now,
+	})
+	if err := a.gateway.Restore(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.serveMCP(); err != nil {
+		return nil, err
+	}
+	a.discover(ctx)
+	if err := a.reload(ctx, "start"); err != nil {
+		return nil, err
+	}
+	return a, a.serveAPI(desk)
+}
+
+// listen takes the port first: it is the start's most common failure, and
+// nothing has been touched yet.
+func listen(cfg *Config) (net.Listener, error) {
+	host, _, _ := net.SplitHostPort(cfg.Listen)
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !strings.HasPrefix(cfg.Public, "https://") {
+		return nil, &sallyport.Error{
+			Kind: sallyport.EInvalid, Code: "plain_http", Text: "listen " + cfg.Listen + " is not the loopback interface, and there is no TLS in front of it",
+			Fix: "listen on 127.0.0.1, or put a TLS proxy in front and say public: https://...",
+		}
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, &sallyport.Error{Kind: sallyport.EConflict, Code: "port_in_use", Text: "another program listens on " + cfg.Listen, Fix: "stop it, or choose another port under listen (0 takes a free one)"}
+	}
+	if err != nil {
+		return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "listen", Text: "cannot listen on " + cfg.Listen, Fix: "choose another address under listen", Err: err}
+	}
+	return l, nil
+}
+
+// catalogFiles reads the YAML files of a directory that may be missing.
+func catalogFiles(dir string) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		b, err := os.ReadFile(n)
+		if err != nil {
+			return nil, err
+		}
+		files[n] = b
+	}
+	return files, nil
+}
+
+func (a *app) serveMCP() error {
+	addr := a.listener.Addr().String()
+	a.public = &url.URL{Scheme: "http", Host: addr}
+	if a.cfg.Public != "" {
+		a.public, _ = url.Parse(a.cfg.Public) // checked with the config
+	}
+	c := mcp.Config{
+		Gateway: a.gateway, Public: a.public, AllowedHosts: append([]string{addr}, a.cfg.AllowedHosts...), AllowedOrigins: a.cfg.AllowedOrigins,
+		Hold: time.Duration(a.cfg.Hold), Log: a.log,
+	}
+	for _, n := range a.cfg.serverNames() {
+		s := a.cfg.Servers[n]
+		ms := mcp.Server{Name: n, Command: s.Command, ClientFeatures: s.ClientFeatures, FirstByte: time.Duration(s.Timeout)}
+		if s.URL != "" {
+			ms.URL, _ = url.Parse(s.URL) // checked with the config
+		}
+		if s.Dir != "" {
+			ms.Dir = a.cfg.resolve(s.Dir)
+		}
+		for k, v := range s.Env {
+			ms.Env = append(ms.Env, k+"="+v)
+		}
+		c.Servers = append(c.Servers, ms)
+	}
+	var err error
+	a.mcp, err = mcp.New(c)
+	return err
+}
+
+// discoverTimeout bounds how long one server may take to say what it offers.
+const discoverTimeout = 20 * time.Second
+
+// discover asks the servers for their tools. It waits for those that were
+// never seen, because policies are checked against their tools; the others'
+// pins are known, and they are asked in the background.
+func (a *app) discover(ctx context.Context) {
+	var wait errgroup.Group
+	for _, n := range a.cfg.serverNames() {
+		ask := func() error {
+			a.note(n, a.discoverOne(ctx, n))
+			return nil
+		}
+		if slices.ContainsFunc(a.catalog.List(n), func(f catalog.Facts) bool { return f.Known }) {
+			go ask()
+		} else {
+			wait.Go(ask)
+		}
+	}
+	_ = wait.Wait() // the failures are noted by server
+}
+
+func (a *app) discoverOne(ctx context.Context, server string) error {
+	ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
+	defer cancel()
+	return a.mcp.Discover(ctx, server)
+}
+
+func (a *app) note(server string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil {
+		delete(a.unreachable, server)
+		return
+	}
+	if a.unreachable[server] == "" {
+		a.log.Warn("a server could not be asked for its tools", "server", server, "error", err)
+	}
+	a.unreachable[server] = err.Error()
+}
+
+func (a *app) why(server string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unreachable[server]
+}
+
+// retryInterval is how often an unreachable server is asked again.
+const retryInterval = 15 * time.Second
+
+func (a *app) retry(ctx context.Context) {
+	t := time.NewTicker(retryInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		for _, n := range a.cfg.serverNames() {
+			if a.why(n) != "" {
+				a.note(n, a.discoverOne(ctx, n))
+			}
+		}
+	}
+}
+
+// reload reads policies and templates. A bad file leaves all in force.
+func (a *app) reload(ctx context.Context, by string) error {
+	templates, err := loadTemplates(a.cfg)
+	if err != nil {
+		return err
+	}
+	files, err := loadPolicies(a.cfg)
+	if err != nil {
+		return err
+	}
+	if err := a.gateway.Reload(ctx, files, by); err != nil {
+		return err
+	}
+	a.templates.Store(&templates)
+	return nil
+}
+
+func loadTemplates(cfg *Config) (map[string]*task.Template, error) {
+	dir := cfg.resolve(cfg.Templates)
+	t, err := task.LoadTemplates(os.DirFS(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[string]*task.Template{}, nil
+	}
+	return t, err
+}
+
+// loadPolicies reads the bundle: the rules that ship with the binary, and the
+// directory's. A directory that does not exist is refused if the config names
+// it, because a gate without its rules is not what was asked for.
+func loadPolicies(cfg *Config) (policy.Files, error) {
+	files := policy.Files{}
+	if !cfg.NoBasePolicies {
+		for n, b := range policy.Base() {
+			files[n] = b
+		}
+	}
+	dir := cfg.resolve(cfg.Policies)
+	own, err := policy.LoadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) && cfg.Policies == "policies" {
+		return files, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for n, b := range own {
+		files[n] = b
+	}
+	return files, nil
+}
+
+func (a *app) serveAPI(desk *approval.Desk) error {
+	gid := -1
+	if g := a.cfg.SocketGroup; g != "" {
+		group, err := user.LookupGroup(g)
+		if err != nil {
+			return &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_config", Text: "socket_group " + g + " is no group of this machine", Err: err}
+		}
+		if gid, err = strconv.Atoi(group.Gid); err != nil {
+			return err
+		}
+	}
+	var err error
+	if a.socket, err = api.Listen(a.cfg.socketPath(), gid); err != nil {
+		return err
+	}
+	a.api = api.NewServer(api.Config{
+		Gateway: a.gateway, Store: a.store, Desk: desk, Directory: a.directory, Catalog: a.catalog, Issuer: a.issuer,
+		People:      api.People{Domain: a.cfg.TrustDomain, Users: a.cfg.Accounts, Operators: a.cfg.Operators, UID: uint32(os.Geteuid())},
+		Templates:   func() map[string]*task.Template { return *a.templates.Load() },
+		Reload:      func(ctx context.Context) error { return a.reload(ctx, "operator") },
+		Discover:    func(ctx context.Context, s string) error { err := a.discoverOne(ctx, s); a.note(s, err); return err },
+		Unreachable: a.why, Version: version(), Domain: a.cfg.TrustDomain, Ledger: a.cfg.storePath(),
+		Listen: a.listener.Addr().String(), MCP: a.public.String() + "/mcp", Since: a.since, Now: time.Now, Log: a.log,
+	})
+	return nil
+}
+
+// Run serves until ctx is done. SIGHUP reads policies and templates again.
+func (a *app) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := a.event(ctx, "start"); err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	srv := &http.Server{
+		Handler:           a.mcp,
+		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	var g errgroup.Group
+	g.Go(func() error {
+		defer cancel()
+		if err := srv.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error { defer cancel(); return a.api.Serve(ctx, a.socket) })
+	g.Go(func() error { a.gateway.Sweep(ctx); return nil })
+	g.Go(func() error { a.retry(ctx); return nil })
+	g.Go(func() error {
+		if err := a.store.Verify(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("the ledger does not verify; nothing passes any more", "error", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		for {
+			select {
+			case <-hup:
+				if err := a.reload(ctx, "SIGHUP"); err != nil {
+					a.log.Error("the files changed, but do not load; what was in force stays", "error", err)
+				} else {
+					a.log.Info("policies and templates read again", "bundle", a.gateway.Bundle().Digest().Short())
+				}
+			case <-ctx.Done():
+				// Calls in flight get a moment to end.
+				c, stop := context.WithTimeout(context.Background(), shutdownGrace)
+				defer stop()
+				if srv.Shutdown(c) != nil {
+					srv.Close()
+				}
+				return nil
+			}
+		}
+	})
+	err := g.Wait()
+	return errors.Join(err, a.event(context.WithoutCancel(ctx), "stop"))
+}
+
+// shutdownGrace is how long calls in flight may take to end when the gateway
+// is told to stop.
+const shutdownGrace = 3 * time.Second
+
+func (a *app) event(ctx context.Context, what string) error {
+	e, err := ledger.Event(state.KindGateway, "", time.Now(), map[string]any{"event": what, "engine": version()}, nil)
+	if err != nil {
+		return err
+	}
+	_, err = a.store.Append(ctx, e)
+	return err
+}
+
+// Close ends every part, in the reverse order of their making.
+func (a *app) Close() {
+	if a.socket != nil {
+		a.socket.Close()
+	}
+	if a.mcp != nil {
+		a.mcp.Close()
+	}
+	if a.listener != nil {
+		a.listener.Close()
+	}
+	if a.store != nil {
+		if err := a.store.Close(); err != nil {
+			a.log.Error("the ledger did not close cleanly; the next start verifies it", "error", err)
+		}
+	}
+}
+
+// banner says what is running, on two lines.
+func (a *app) banner(printf func(string, ...any)) {
+	printf("sallyport: ledger   %s (%d records)   issuer  spiffe://%s (embedded)\n", a.cfg.storePath(), a.store.Head().Seq(), a.cfg.TrustDomain)
+	var servers []string
+	for _, n := range a.cfg.serverNames() {
+		s := fmt.Sprintf("%s (%d tools", n, len(a.catalog.List(n)))
+		if m := a.cfg.Servers[n].Mode; m != sallyport.Enforce {
+			s += ", " + strings.ToUpper(m.String()) + " ONLY"
+		}
+		if a.why(n) != "" {
+			s += ", unreachable"
+		}
+		servers = append(servers, s+")")
+	}
+	b := a.gateway.Bundle()
+	printf("sallyport: servers  %s   policy  %d rules, %s\n", strings.Join(servers, " "), len(b.Rules()), b.Digest().Short())
+	printf("sallyport: MCP at   %s/mcp   admin socket %s\n", a.public, a.cfg.socketPath())
+}
