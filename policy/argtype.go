@@ -61,6 +61,9 @@ func argTypes(t Tool) ([]argField, error) {
 				"%s/%s: the argument %s has the type %q; it is one of bool, datetime, decimal, long, string", t.Server, t.Name, name, typ)
 		}
 		i := slices.IndexFunc(fields, func(f argField) bool { return f.name == name })
+		if i < 0 && unseen(t) {
+			continue
+		}
 		if i < 0 {
 			return nil, sallyport.Errorf(sallyport.EInvalid, "bad_type",
 				"%s/%s: the catalog gives a type to the argument %s, which the tool does not have%s", t.Server, t.Name, name, namesThatExist(name, fieldNames(fields)))

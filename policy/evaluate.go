@@ -37,6 +37,10 @@ func (b *Bundle) Evaluate(q *Query) Result {
 	if bad := e.prepare(kinds); bad != "" {
 		return refuse(CodeUnknown, bad, "")
 	}
+	if t.unseen && e.slice.facts&factArgs != 0 {
+		return refuse(CodeUnknown, fmt.Sprintf("a policy reads the arguments of %s/%s, whose definition it has not seen", q.Server, q.Tool),
+			"load the policies again now that the server has listed the tool")
+	}
 	context, bad := b.context(q, t, e.slice, &e.entities)
 	if bad != nil {
 		return refuse(CodeNotComparable, fmt.Sprintf("a policy reads %s, whose value here it cannot compare exactly", bad.what),

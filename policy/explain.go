@@ -95,6 +95,9 @@ func (c *checker) scopeProblem(r *rule, msg string) *Problem {
 		}
 		return r.problem(name[strings.LastIndexByte(name, ':')+1:], "", fmt.Sprintf("the entity type %s does not exist", name), fix)
 	}
+	if msg == noneApplies && slices.ContainsFunc(c.scopeTools(r.src.Action), func(t *tool) bool { return t.unseen }) {
+		return nil // it may apply to a tool that has not been seen yet
+	}
 	if msg == noneApplies {
 		return r.problem("", "", "no call can match the policy's principal, action and resource together",
 			"a principal is a User or an Agent; the resource of a tool is its Tool, or the type its catalog entry names")
@@ -141,6 +144,7 @@ func (c *checker) neverThere(r *rule, read mention) Problems {
 		var names []string
 		found := false
 		for _, t := range tools {
+			found = found || t.unseen
 			for i := range t.args {
 				found = found || t.args[i].name == arg
 				names = appendNew(names, t.args[i].name)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
 )
 
 func TestLoadSaysWhatIsWrongAndWhere(t *testing.T) {
@@ -92,11 +93,29 @@ func TestBadToolsAreRefused(t *testing.T) {
 		"resource":       {Server: "s", Name: "t", Resource: "Action"},
 		"resource name":  {Server: "s", Name: "t", Resource: "a path"},
 		"type":           {Server: "s", Name: "t", Types: map[string]string{"a": "money"}},
-		"type of no arg": {Server: "billing", Name: "x", Types: map[string]string{"a": "decimal"}},
+		"type of no arg": {Server: "billing", Name: "x", Types: map[string]string{"a": "decimal"}, InputSchema: canon.MustParse(`{"type":"object"}`)},
 		"twice":          {Server: "billing", Name: "refund"},
 	} {
 		if _, err := Load(Files{}, append(demoTools(), tool)); sallyport.CodeOf(err) != "bad_tool" && sallyport.CodeOf(err) != "bad_type" {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAToolThatHasNotBeenSeenCanBeNamed(t *testing.T) {
+	tools := append(demoTools(), Tool{Server: "new", Name: "pay", Class: sallyport.Act, Resource: "Account", Types: map[string]string{"amount": "decimal"}})
+	b, err := Load(Files{"p.cedar": []byte(allowAll + over50 + `
+@id("new") forbid (principal, action == Sallyport::Action::"new/pay", resource is Sallyport::Account) when { context.args has amount && context.args.amount.greaterThan(decimal("5.0")) };`)}, tools)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := query("billing", "get_charge", `{"charge":"c"}`)
+	q.Server, q.Tool, q.Class, q.ResourceType = "new", "pay", sallyport.Act, "Account"
+	if r := b.Evaluate(q); r.Verdict != sallyport.Deny || r.Reasons[0].Code != CodeUnknown {
+		t.Errorf("a policy reads its arguments: %+v", r)
+	}
+	q.ResourceType = ""
+	if r := b.Evaluate(q); r.Verdict != sallyport.Permit {
+		t.Errorf("no policy reads its arguments: %+v", r)
 	}
 }

@@ -68,7 +68,10 @@ type Tool struct {
 	Server, Name string
 	Class        sallyport.Class
 	Kinds        []sallyport.Kind
-	// InputSchema is the tool's JSON Schema object, or null.
+	// InputSchema is the tool's JSON Schema object, or null while its
+	// definition has not been seen: then policies may name the tool, are not
+	// checked against it, and a call of it is denied where one reads its
+	// arguments. Load again once it has been seen.
 	InputSchema canon.Value
 	// Types overrides the type of arguments: decimal, string, long, bool or
 	// datetime.

@@ -42,6 +42,7 @@ type tool struct {
 	server   types.EntityUID
 	action   types.Entity // with the tool's own class and kinds
 	kinds    kindSet
+	unseen   bool // no definition yet
 }
 
 // kindSet has one bit per sallyport.Kinds.
@@ -93,7 +94,7 @@ func newTool(t Tool) (*tool, error) {
 		return nil, err
 	}
 	name := types.String(t.Server + "/" + t.Name)
-	w := &tool{Tool: t, args: args, kinds: kinds,
+	w := &tool{Tool: t, args: args, kinds: kinds, unseen: unseen(t),
 		uid:    types.NewEntityUID(typeTool, name),
 		server: types.NewEntityUID(typeServer, types.String(t.Server)),
 	}
@@ -109,6 +110,9 @@ func newTool(t Tool) (*tool, error) {
 	}
 	return w, nil
 }
+
+// unseen reports whether the arguments of a tool are not known yet.
+func unseen(t Tool) bool { return t.InputSchema.IsNull() && pseudoArgs[t.Name] == nil }
 
 // newTools draws all tools, and the MCP methods that each server has.
 func newTools(list []Tool) (map[toolKey]*tool, error) {

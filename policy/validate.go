@@ -55,6 +55,10 @@ func newChecker(tools map[toolKey]*tool) (*checker, error) {
 		for _, g := range actionParents(t.Class, t.kinds) {
 			parents = append(parents, sast.ParentRefFromID(g.ID))
 		}
+		if t.unseen {
+			ns.Actions[t.action.UID.ID] = sast.Action{Parents: parents}
+			continue
+		}
 		ns.Actions[t.action.UID.ID] = sast.Action{
 			Parents: parents,
 			AppliesTo: &sast.AppliesTo{
@@ -176,7 +180,7 @@ func distinct(tools []*tool) []*tool {
 	var kept []*tool
 	for _, t := range tools {
 		if !slices.ContainsFunc(kept, func(k *tool) bool {
-			return k.resource == t.resource && reflect.DeepEqual(k.args, t.args)
+			return k.resource == t.resource && k.unseen == t.unseen && reflect.DeepEqual(k.args, t.args)
 		}) {
 			kept = append(kept, t)
 		}
