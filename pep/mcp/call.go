@@ -106,18 +106,21 @@ func (x *exchange) decide(t target) {
 	f.unclient = context.AfterFunc(x.r.Context(), cancel)
 	unroom := context.AfterFunc(x.room.ctx, cancel)
 	finish := func() { cancel(); unroom() }
-	if x.modern || x.sess == nil {
+	if x.modern {
 		defer finish()
 		f.run(ctx)
 		return
 	}
-	key := x.key(x.msg.ID)
-	if !x.room.begin(key, f.cancelled) {
+	done := make(chan struct{})
+	key := ""
+	if x.sess != nil {
+		key = x.key(x.msg.ID)
+	}
+	if key != "" && !x.room.begin(key, f.cancelled) {
 		finish()
 		x.out.refuse(x.msg.ID, refuse(http.StatusBadRequest, codeInvalidRequest, "a request with this id is on its way already, or too many are"))
 		return
 	}
-	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer finish()
@@ -198,7 +201,7 @@ func (f *flight) run(ctx context.Context) {
 // answer reaches the client only after the flow has taken note of it.
 func (f *flight) act(ctx context.Context, p *gateway.Passage) gateway.Outcome {
 	x := f.x
-	if !x.modern && x.sess != nil {
+	if !x.modern {
 		f.unclient()
 	}
 	out, e := f.outgoing(p)
