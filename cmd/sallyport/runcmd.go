@@ -72,6 +72,7 @@ func (s *session) door() (string, func(), error) {
 	if err != nil {
 		return "", nil, err
 	}
+	target.Path = strings.TrimSuffix(target.Path, "/mcp")
 	d := mcp.Door(target, s.authorize)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

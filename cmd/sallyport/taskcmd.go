@@ -56,6 +56,10 @@ func (s *starter) start(ctx context.Context, e *env) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.startWith(ctx, c)
+}
+
+func (s *starter) startWith(ctx context.Context, c *api.Client) (*session, error) {
 	st, err := c.Status(ctx)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,117 @@
+package sallyport_test
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sallyport-dev/sallyport"
+
+// rooms says which rooms each room may import, and why the line is drawn
+// there. A room that is not listed may not exist; ARCHITECTURE.md shows the
+// same picture and is compared below.
+var rooms = map[string]struct {
+	may string // own rooms, separated by spaces; "*" is any but cmd
+	why string
+}{
+	".":             {"", "the words are understood without knowing any room"},
+	"canon":         {".", "what is hashed must not depend on what is decided"},
+	"identity":      {". canon", "who somebody is does not depend on what they want"},
+	"task":          {". canon", "a mandate is agreed to before any tool, policy or transport is known"},
+	"catalog":       {". canon", "facts about a tool must not bend to the task that calls it"},
+	"policy":        {". canon", "the organisation's rules are evaluated on values, not on live objects"},
+	"pdp":           {". canon task catalog policy", "the decision is pure: no state, ledger or transport can be reached from it"},
+	"state":         {". canon task", "what is durable knows nothing of who decided it"},
+	"ledger":        {". canon pdp state", "records are made of decisions, and read back without the gateway"},
+	"approval":      {". canon task state ledger", "an answer is recorded; it decides nothing"},
+	"gateway":       {". canon identity task catalog policy pdp state ledger approval", "the one place where the rooms meet"},
+	"pep/mcp":       {". canon identity gateway", "a transport can only ask; its quirks stay here"},
+	"api":           {". canon identity task catalog policy state approval gateway", "serves the gateway; transports are not its business"},
+	"demo":          {"", "the support desk is a stranger to the gateway"},
+	"sallyporttest": {"*", "the real thing, for tests"},
+	"cmd/sallyport": {"*", "wiring"},
+}
+
+func TestArchitecture(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		room := roomOf(f[0])
+		seen[room] = true
+		rule, ok := rooms[room]
+		if !ok {
+			t.Errorf("%s is no room of the design: add it here with the reason, or put the code where its reader looks for it", room)
+			continue
+		}
+		for _, imp := range f[1:] {
+			if imp != module && !strings.HasPrefix(imp, module+"/") {
+				continue
+			}
+			to := roomOf(imp)
+			switch {
+			case strings.HasPrefix(to, "cmd/"):
+				t.Errorf("%s imports %s: nobody imports cmd", room, to)
+			case rule.may != "*" && !slices.Contains(strings.Fields(rule.may), to):
+				t.Errorf("%s imports %s, but may only import %q: %s", room, to, rule.may, rule.why)
+			}
+		}
+	}
+	for room := range rooms {
+		if !seen[room] {
+			t.Errorf("the room %s is listed and does not exist", room)
+		}
+	}
+}
+
+func roomOf(path string) string {
+	if path == module {
+		return "."
+	}
+	return strings.TrimPrefix(path, module+"/")
+}
+
+// ARCHITECTURE.md shows the rooms as they are.
+func TestArchitecturePage(t *testing.T) {
+	page, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room, rule := range rooms {
+		name := room
+		if room == "." {
+			name = "sallyport"
+		}
+		may := strings.ReplaceAll(strings.ReplaceAll(rule.may, "*", "anything but cmd"), ". ", "sallyport ")
+		if may == "." {
+			may = "sallyport"
+		}
+		row := "| `" + name + "` | " + may + " |"
+		if !strings.Contains(string(page), row) {
+			t.Errorf("ARCHITECTURE.md lacks the row %q", row)
+		}
+	}
+}
+
+// The decision can reach no clock, disk, network or randomness: I1.
+func TestI1_DecisionImportsNoWorld(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{range .Imports}}{{.}} {{end}}`, "./pdp").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, imp := range strings.Fields(string(out)) {
+		if slices.Contains([]string{"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "io", "os/exec", "syscall", "sync", "log", "log/slog", "database/sql"}, imp) {
+			t.Errorf("pdp imports %s", imp)
+		}
+	}
+	src, err := exec.Command("grep", "-rnE", `time\.(Now|Since|Until|Sleep|After|Tick)`, "pdp", "--include=*.go", "--exclude=*_test.go").Output()
+	if len(src) > 0 {
+		t.Errorf("pdp looks at the clock (%v):\n%s", err, src)
+	}
+}
