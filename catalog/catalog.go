@@ -60,7 +60,8 @@ type Server struct {
 }
 
 // Facts is all that is known of one tool. The zero Facts is the widest:
-// class act, targets for roles, restricted results.
+// class act, targets for roles, restricted results. Its maps and slices are
+// shared: the reader must not change them.
 type Facts struct {
 	ServerKnown bool
 	// Known says that the server listed the tool, or that a pin of it was

@@ -400,3 +400,11 @@ func FuzzObserve(f *testing.F) {
 		}
 	})
 }
+
+// The digest of a definition stands in pins and records: it must not change.
+func TestDigestGolden(t *testing.T) {
+	const want = "sha256:f243e4a21060cf6544887585a1ace06f3ef8e9482ee130e89f25c0d0e1bceb13"
+	if got := Digest(tool("a", "reads a ticket")).String(); got != want {
+		t.Fatalf("got %s", got)
+	}
+}

@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"fmt"
+	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -227,5 +230,49 @@ func TestObligationsOfEveryPermitThatApplied(t *testing.T) {
 	want := []sallyport.Obligation{{Type: "log", Rule: "b"}, {Type: "redact", Arg: "pii", Rule: "a"}, {Type: "redact", Arg: "pii", Rule: "b"}}
 	if r.Verdict != sallyport.Permit || len(r.Obligations) != 3 || r.Obligations[0] != want[0] || r.Obligations[1] != want[1] || r.Obligations[2] != want[2] {
 		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestConcurrentEvaluate(t *testing.T) {
+	b := mustLoad(t, allowAll+over50)
+	want := b.Evaluate(query("billing", "refund", `{"charge":"c","amount":"900.00"}`))
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 2000 {
+				q := query("billing", "refund", `{"charge":"c","amount":"900.00"}`)
+				// More users than are remembered at once.
+				q.Principals[0].ID = fmt.Sprintf("user%d", (g*1500+i)%6000)
+				if r := b.Evaluate(q); !reflect.DeepEqual(r, want) {
+					t.Errorf("got %+v", r)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestChainsAreBounded(t *testing.T) {
+	b := mustLoad(t, allowAll)
+	q := query("billing", "get_charge", `{"charge":"c"}`)
+	for len(q.Principals) < MaxPrincipals {
+		q.Principals = append(q.Principals, agent(fmt.Sprintf("sub%d", len(q.Principals))))
+	}
+	if r := b.Evaluate(q); r.Verdict != sallyport.Permit {
+		t.Fatalf("%d principals: %+v", len(q.Principals), r)
+	}
+	q.Principals = append(q.Principals, agent("one-more"))
+	if r := b.Evaluate(q); r.Verdict != sallyport.Deny {
+		t.Fatalf("%d principals: %+v", len(q.Principals), r)
+	}
+}
+
+// The digest of a bundle stands in every record: it must not change.
+func TestDigestGolden(t *testing.T) {
+	files := Files{"policies/a.cedar": []byte(allowAll), "policies/b.cedar": []byte("// empty\n"), "policies/a_test.yaml": []byte("[]")}
+	const want = "sha256:0e02130ff02c55fbeae52d45118eef7f63b0fe61beafcbc615a92c96b63680c9"
+	if got := files.digest().String(); got != want {
+		t.Fatalf("got %s", got)
 	}
 }

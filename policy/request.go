@@ -212,6 +212,9 @@ func meterTags(q *Query, n *slice) (types.Record, *unfit) {
 }
 
 func approvedSet(groups []string) types.Set {
+	if len(groups) == 0 {
+		return types.Set{}
+	}
 	values := make([]types.Value, len(groups))
 	for i, g := range groups {
 		values[i] = types.String(g)
