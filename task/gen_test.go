@@ -176,7 +176,7 @@ func genGrant(t *rapid.T, i int) Grant {
 		Tool:     rapid.SampledFrom([]string{"p", "q", "*"}).Draw(t, "tool"),
 		Class:    rapid.SampledFrom([]sallyport.Class{sallyport.Read, sallyport.Write, sallyport.Act}).Draw(t, "class"),
 		Unlisted: rapid.IntRange(0, 5).Draw(t, "unlisted") == 0,
-		Uses:     rapid.IntRange(0, 3).Draw(t, "uses"),
+		Uses:     max(0, rapid.IntRange(-6, 3).Draw(t, "uses")),
 	}
 	for _, ptr := range rapid.SliceOfNDistinct(genPtr, 0, 3, rapid.ID).Draw(t, "pointers") {
 		if g.Args == nil {
@@ -197,7 +197,7 @@ func genMandate() *rapid.Generator[*Mandate] {
 			Agent:  sallyport.Principal{Kind: sallyport.AgentKind, ID: "spiffe://example.org/agent/bot"},
 			Holder: "thumb", Purpose: "test", Pins: testPins,
 			Sensitivity: rapid.SampledFrom([]sallyport.Sensitivity{sallyport.Public, sallyport.Internal, sallyport.Restricted}).Draw(t, "sensitivity"),
-			Delegation:  Delegation{rapid.IntRange(0, 3).Draw(t, "depth")},
+			Delegation:  Delegation{rapid.IntRange(1, 3).Draw(t, "depth")},
 			NotBefore:   testNow, Expires: testNow.Add(time.Duration(rapid.IntRange(1, 60).Draw(t, "minutes")) * time.Minute),
 		}
 		for i := range rapid.IntRange(0, 4).Draw(t, "grants") {
@@ -250,4 +250,53 @@ func genQuery(t *rapid.T) Query {
 		Class:  rapid.SampledFrom([]sallyport.Class{sallyport.Read, sallyport.Write, sallyport.Act}).Draw(t, "class"),
 		Args:   genArgs(t), Classes: genEnv().Draw(t, "env").Classes,
 	}
+}
+
+// genQueryFor draws a call that one of the mandate's grants may well cover:
+// its tool, and for each of its top-level arguments a value that meets the
+// constraint if one is soon found.
+func genQueryFor(t *rapid.T, m *Mandate) Query {
+	q := genQuery(t)
+	if len(m.Grants) == 0 || rapid.IntRange(0, 4).Draw(t, "blind") == 0 {
+		return q
+	}
+	g := rapid.SampledFrom(m.Grants).Draw(t, "grant")
+	if g.Server != "*" {
+		q.Server = g.Server
+	}
+	if g.Tool != "*" {
+		q.Tool = g.Tool
+	}
+	q.Class = g.Class
+	if rapid.IntRange(0, 3).Draw(t, "whole") > 0 {
+		q.Args = canon.ObjectValue()
+	}
+	for _, ptr := range []string{"/a", "/b", "/c", "/a/x", "/a/y", "/b/0"} {
+		c, ok := g.Args[ptr]
+		if !ok || rapid.IntRange(0, 5).Draw(t, "leave out") == 0 {
+			continue
+		}
+		v := genValue().Draw(t, "value")
+		for range 15 {
+			if c.Match(Env{Pins: m.Pins, Classes: q.Classes, Pointer: ptr}, v) {
+				break
+			}
+			v = genValue().Draw(t, "value")
+		}
+		name := splitPointer(ptr)
+		if len(name) == 1 {
+			q.Args = q.Args.With(name[0], v)
+			continue
+		}
+		if name[1] == "0" {
+			q.Args = q.Args.With(name[0], canon.ArrayValue(v))
+			continue
+		}
+		in, _ := q.Args.Get(name[0])
+		if in.Kind() != canon.Object {
+			in = canon.ObjectValue()
+		}
+		q.Args = q.Args.With(name[0], in.With(name[1], v))
+	}
+	return q
 }
