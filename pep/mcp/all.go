@@ -78,7 +78,7 @@ func (x *exchange) allInitialize() {
 	if slices.Contains(legacyVersions, version.Text()) {
 		s.version = version.Text()
 	}
-	x.out.w.Header()[headerSession] = []string{s.id}
+	x.out.setSession(s.id)
 	x.result(canon.ObjectValue(
 		canon.Member{Name: "protocolVersion", Value: canon.StringValue(s.version)},
 		canon.Member{Name: "capabilities", Value: allCapabilities},

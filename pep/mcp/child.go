@@ -27,6 +27,7 @@ type child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	home string
+	done func() // called once all is cleaned up
 	gone chan struct{} // closed when the process can answer no more
 	eof  chan struct{} // closed when its output was read to the end
 
@@ -98,7 +99,8 @@ func (h *Handler) spawn(r *room, srv *server) (*child, error) {
 		os.RemoveAll(home)
 		return fail(err)
 	}
-	c := &child{srv: srv, hub: newHub(), cmd: cmd, in: in, home: home, gone: make(chan struct{}), eof: make(chan struct{}), waiting: map[int64]*asked{}}
+	h.kids.Add(1)
+	c := &child{srv: srv, done: h.kids.Done, hub: newHub(), cmd: cmd, in: in, home: home, gone: make(chan struct{}), eof: make(chan struct{}), waiting: map[int64]*asked{}}
 	go c.read(out)
 	context.AfterFunc(r.ctx, func() { c.kill(); c.end() })
 	return c, nil
@@ -266,6 +268,7 @@ func (c *child) bury() {
 	c.mu.Unlock()
 	_ = c.cmd.Wait() // how it exits is of no interest: it was told to
 	os.RemoveAll(c.home)
+	c.done()
 }
 
 // kill kills the process group, unless its number may name another by now.

@@ -55,7 +55,7 @@ func (d *LocalDoor) Path() string { return d.prefix }
 // ServeHTTP passes a request of a local client on.
 func (d *LocalDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.Path, d.prefix)
-	if !ok || path != mcpPath && !strings.HasPrefix(path, mcpPath+"/") {
+	if _, known := resourceName(path); !ok || !known {
 		http.NotFound(w, r)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
@@ -31,9 +32,10 @@ func (h *Handler) Discover(ctx context.Context, name string) error {
 func (h *Handler) learn(ctx context.Context, srv *server) {
 	srv.learning.Lock()
 	defer srv.learning.Unlock()
-	if srv.learned.Load() {
+	if srv.learned.Load() || time.Since(srv.tried) < learnPause {
 		return
 	}
+	srv.tried = time.Now()
 	if err := h.discover(ctx, srv); err != nil {
 		h.Log.Warn("mcp: the server's tools could not be listed", "server", srv.Name, "error", err)
 	}

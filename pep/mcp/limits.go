@@ -43,6 +43,9 @@ const (
 	killWait = 2 * time.Second
 	// learnWait bounds the listing of one server's tools.
 	learnWait = 60 * time.Second
+	// learnPause is how long a server that could not be looked at is left
+	// alone, so that its failure does not delay every call.
+	learnPause = 5 * time.Second
 )
 
 // The protocol revisions that the gateway reads.

@@ -104,8 +104,9 @@ type Handler struct {
 	names   []string // of the servers, in order of configuration
 	ctx     context.Context
 	cancel  context.CancelFunc
+	kids    sync.WaitGroup // child processes
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards rooms
 	rooms map[sallyport.ID]*room
 }
 
@@ -116,8 +117,9 @@ type server struct {
 	http     *httpClient
 	modern   atomic.Bool // it speaks only the modern era
 	headers  atomic.Pointer[map[string][]paramHeader]
-	learning sync.Mutex
 	learned  atomic.Bool
+	learning sync.Mutex // guards tried, and lets one look at the server at a time
+	tried    time.Time
 	changes  atomic.Int64 // list changes that nobody has looked at yet
 }
 
@@ -193,6 +195,15 @@ func (h *Handler) Close() {
 	h.mu.Unlock()
 	for _, r := range rooms {
 		r.end()
+	}
+	buried := make(chan struct{})
+	go func() {
+		h.kids.Wait()
+		close(buried)
+	}()
+	select {
+	case <-buried:
+	case <-time.After(2 * killWait):
 	}
 }
 

@@ -41,6 +41,20 @@ func (o *responder) keepAlive() {
 	}
 }
 
+// setSession names the session that the answer begins.
+func (o *responder) setSession(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.w.Header()[headerSession] = []string{id}
+}
+
+// streaming reports whether an event stream has begun.
+func (o *responder) streaming() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.started
+}
+
 func (o *responder) comment() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

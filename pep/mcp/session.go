@@ -19,7 +19,7 @@ func (x *exchange) initialize() {
 		s, ok := x.room.add(x.srv, c)
 		if ok {
 			x.sess = s
-			x.out.w.Header()[headerSession] = []string{s.id}
+			x.out.setSession(s.id)
 		}
 		return ok
 	}
@@ -31,6 +31,7 @@ func (x *exchange) initialize() {
 				hc.setSession(session)
 				opened()
 			}
+			x.out.keepAlive() // no sooner: the session's id goes in the headers
 		}
 	} else {
 		child, err := x.h.spawn(x.room, x.srv)
@@ -46,10 +47,10 @@ func (x *exchange) initialize() {
 		}
 		x.sess.hub = child.hub
 		child.setBeside(x.h.filter(filterFor{srv: x.srv, conn: child, sess: x.sess, emit: child.hub.add}))
+		x.out.keepAlive()
 	}
 	ctx, stop := x.span()
 	defer stop()
-	x.out.keepAlive()
 	a, err := c.ask(ctx, out, x.sink(c))
 	if err != nil || a.failed() {
 		if x.sess != nil {
@@ -149,10 +150,7 @@ func (x *exchange) standalone() {
 		x.h.Log.Warn("mcp: upstream stream failed", "server", x.serverName(), "word", e.word, "error", e)
 		r := e.refusal(x.serverName())
 		r.status = http.StatusBadGateway
-		x.out.mu.Lock()
-		started := x.out.started
-		x.out.mu.Unlock()
-		if !started {
+		if !x.out.streaming() {
 			x.out.refuse(canon.Value{}, r)
 		}
 	}
