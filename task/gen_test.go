@@ -72,11 +72,14 @@ func strs(ss ...string) canon.Value {
 
 // genForm draws the JSON form of a constraint. Some forms are refused.
 func genForm(t *rapid.T, depth int) canon.Value {
-	kinds := ConstraintKinds()
-	kind := rapid.SampledFrom(kinds).Draw(t, "kind")
+	kind := rapid.SampledFrom(ConstraintKinds()).Draw(t, "kind")
 	if depth == 0 && (kind == "each" || kind == "allOf") {
 		kind = "range"
 	}
+	return genFormOf(t, kind, depth)
+}
+
+func genFormOf(t *rapid.T, kind string, depth int) canon.Value {
 	some := func() canon.Value {
 		return canon.ArrayValue(rapid.SliceOfN(genScalar(), 1, 5).Draw(t, "values")...)
 	}
@@ -130,13 +133,18 @@ func genForm(t *rapid.T, depth int) canon.Value {
 
 func genConstraint() *rapid.Generator[Constraint] {
 	return rapid.Custom(func(t *rapid.T) Constraint {
-		for range 50 {
-			if c, err := ParseConstraint(genForm(t, 2)); err == nil {
-				return c
-			}
-		}
-		return Any
+		return accepted(func() canon.Value { return genForm(t, 2) })
 	})
+}
+
+// accepted draws forms until one parses.
+func accepted(draw func() canon.Value) Constraint {
+	for range 50 {
+		if c, err := ParseConstraint(draw()); err == nil {
+			return c
+		}
+	}
+	return Any
 }
 
 var testPins = []Pin{
