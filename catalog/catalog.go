@@ -54,8 +54,7 @@ type Server struct {
 	Mode sallyport.Mode
 	Pins PinPolicy // "" is FirstUse
 	// Catalog names the catalog file or pack that describes the tools. The
-	// file with the server's own name is read too, and goes before it; when
-	// there is none, the pack with the server's own name is taken.
+	// file with the server's own name is read too, and goes before it.
 	Catalog string
 }
 

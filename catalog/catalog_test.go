@@ -296,9 +296,12 @@ func TestPacksCoverTheirServers(t *testing.T) {
 	}
 	var servers []Server
 	for _, p := range Packs() {
-		servers = append(servers, Server{Name: p}, Server{Name: "my-" + p, Catalog: p})
+		servers = append(servers, Server{Name: p, Catalog: p}, Server{Name: "my-" + p, Catalog: p})
 	}
 	r := mustNew(t, servers, nil)
+	if mustNew(t, []Server{{Name: "mail"}}, nil).Facts("mail", "send").Reviewed {
+		t.Error("a server got a pack for its name alone")
+	}
 	seen := 0
 	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
 		if strings.HasPrefix(line, "#") {

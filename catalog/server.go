@@ -57,9 +57,9 @@ func New(servers []Server, files map[string][]byte) (*Registry, error) {
 			s.sheets = append(s.sheets, own)
 		}
 		switch {
-		case conf.Catalog == "" && packs[conf.Name] != nil && len(s.sheets) == 0:
-			s.sheets = append(s.sheets, packs[conf.Name])
 		case conf.Catalog == "":
+			// A pack is never taken by a server's name alone: a server called
+			// mail is not for that the one somebody reviewed.
 		case sheets[conf.Catalog] != nil:
 			used[conf.Catalog] = true
 			s.sheets = append(s.sheets, sheets[conf.Catalog])

@@ -54,8 +54,32 @@ type document struct {
 
 	Mandate  json.RawMessage   `json:"mandate"`
 	Policies map[string]string `json:"policies"`
-	// InputSchema is the tool's, for the policies' schema.
-	InputSchema canon.Value `json:"input_schema"`
+	// Tools are those that the policies' schema is made for. The tool of the
+	// call is added if it is not among them.
+	Tools []struct {
+		Server      string            `json:"server"`
+		Tool        string            `json:"tool"`
+		Class       sallyport.Class   `json:"class"`
+		Kinds       []sallyport.Kind  `json:"kinds"`
+		InputSchema canon.Value       `json:"input_schema"`
+		Types       map[string]string `json:"types"`
+		Resource    string            `json:"resource"`
+	} `json:"tools"`
+}
+
+func (d *document) tools() []policy.Tool {
+	own := policy.Tool{Server: d.Tool.Server, Name: d.Tool.Tool, Class: d.Tool.Class, Kinds: d.Tool.Kinds, Resource: d.Tool.Resource.Type}
+	var tools []policy.Tool
+	for _, t := range d.Tools {
+		if t.Server == own.Server && t.Tool == own.Name {
+			own = policy.Tool{}
+		}
+		tools = append(tools, policy.Tool{Server: t.Server, Name: t.Tool, Class: t.Class, Kinds: t.Kinds, InputSchema: t.InputSchema, Types: t.Types, Resource: t.Resource})
+	}
+	if own.Name != "" && !IsMethod(own.Name) {
+		tools = append(tools, own)
+	}
+	return tools
 }
 
 // Sources supply what an input names by digest. Either may be nil: then the
@@ -126,9 +150,7 @@ func ParseInput(text []byte, src Sources) (Input, error) {
 		for n, b := range doc.Policies {
 			files[n] = []byte(b)
 		}
-		in.Policy, err = policy.Load(files, []policy.Tool{{
-			Server: f.Server, Name: f.Tool, Class: f.Class, Kinds: f.Kinds, InputSchema: doc.InputSchema, Resource: f.Resource.Type,
-		}})
+		in.Policy, err = policy.Load(files, doc.tools())
 	case src.Policy != nil:
 		in.Policy, err = src.Policy(doc.Bundle)
 	}

@@ -98,6 +98,9 @@ func (c *checker) scopeProblem(r *rule, msg string) *Problem {
 	if msg == noneApplies && slices.ContainsFunc(c.scopeTools(r.src.Action), func(t *tool) bool { return t.unseen }) {
 		return nil // it may apply to a tool that has not been seen yet
 	}
+	if msg == noneApplies && len(c.scopeTools(r.src.Action)) == 0 {
+		return nil // a rule about a class or kind of which there is no tool yet
+	}
 	if msg == noneApplies {
 		return r.problem("", "", "no call can match the policy's principal, action and resource together",
 			"a principal is a User or an Agent; the resource of a tool is its Tool, or the type its catalog entry names")

@@ -121,7 +121,7 @@ func demoFiles(dir, deskURL string) (*Config, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen: 127.0.0.1:0\ntrust_domain: %s\nstore: sqlite:ledger.db\nhold: 20s\nservers:\n", demoDomain)
 	for _, n := range demo.Servers {
-		fmt.Fprintf(&b, "  %s: { url: %q }\n", n, deskURL+"/"+n)
+		fmt.Fprintf(&b, "  %s: { url: %q, catalog: %s }\n", n, deskURL+"/"+n, n)
 	}
 	for _, s := range []struct{ name, catalog, pkg, arg, env string }{
 		{"files", "filesystem", "server-filesystem", docs, ""},
