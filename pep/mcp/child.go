@@ -27,7 +27,7 @@ type child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	home string
-	done func() // called once all is cleaned up
+	done func()        // called once all is cleaned up
 	gone chan struct{} // closed when the process can answer no more
 	eof  chan struct{} // closed when its output was read to the end
 

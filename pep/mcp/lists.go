@@ -1,8 +1,6 @@
 package mcp
 
 import (
-	"context"
-
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/identity"
 )
@@ -34,11 +32,13 @@ func (x *exchange) list() {
 			x.failed(&upstreamError{word: wordGarbage, text: "sent a list that cannot be read strictly", sent: true, err: err})
 			return
 		}
-		filtered, err := x.h.filterList(x.r.Context(), x.who, x.srv, x.msg.Method, result)
-		if err != nil {
-			x.out.refuse(x.msg.ID, refuseError(err))
-			return
+		if x.msg.Method == "tools/list" {
+			if err := x.observeList(result); err != nil {
+				x.out.refuse(x.msg.ID, refuseError(err))
+				return
+			}
 		}
+		filtered := x.h.filterList(x.who, x.srv, x.msg.Method, result)
 		if x.modern {
 			// The list is this task's: no shared cache may give it to another.
 			if scope, ok := filtered.Get("cacheScope"); ok && scope.Text() != "private" {
@@ -52,25 +52,41 @@ func (x *exchange) list() {
 	x.out.finish(a)
 }
 
-// filterList takes out of a list what the task may never call, and shows the
-// catalog the tools that a server lists.
-func (h *Handler) filterList(ctx context.Context, who identity.Verified, srv *server, method string, result canon.Value) (canon.Value, error) {
+// observeList shows the catalog the tools that a server listed to a client.
+// The catalog wants the whole list, since a tool that is missing was removed;
+// of a list in pages the gateway reads all pages for itself.
+func (x *exchange) observeList(result canon.Value) error {
+	list, _ := result.Get("tools")
+	next, _ := result.Get("nextCursor")
+	_, later := x.msg.Params.Get("cursor")
+	switch {
+	case list.Kind() != canon.Array:
+		return nil
+	case later:
+	case next.Kind() == canon.String && next.Text() != "":
+		if c, err := x.conn(); err == nil && c != nil {
+			x.h.changed(x.srv, c)
+		}
+	default:
+		x.srv.note(list.Elems())
+		return x.h.Gateway.ObserveTools(x.r.Context(), x.srv.Name, list.Elems())
+	}
+	x.srv.note(list.Elems())
+	return nil
+}
+
+// filterList takes out of a list what the task may never call.
+func (h *Handler) filterList(who identity.Verified, srv *server, method string, result canon.Value) canon.Value {
 	kind := listKinds[method]
 	list, _ := result.Get(kind.key)
 	if list.Kind() != canon.Array {
-		return result, nil
-	}
-	if method == "tools/list" {
-		srv.note(list.Elems())
-		if err := h.Gateway.ObserveTools(ctx, srv.Name, list.Elems()); err != nil {
-			return canon.Value{}, err
-		}
+		return result
 	}
 	kept := h.visible(who, srv, method, list.Elems())
 	if len(kept) == len(list.Elems()) {
-		return result, nil
+		return result
 	}
-	return result.With(kind.key, canon.ArrayValue(kept...)), nil
+	return result.With(kind.key, canon.ArrayValue(kept...))
 }
 
 // visible returns the entries of a list that the task may call.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
@@ -328,7 +329,9 @@ func TestI5_SentBytesAreTheDecidedBytes(t *testing.T) {
 		p := g.passages[len(g.passages)-1]
 		g.mu.Unlock()
 		sent, _ := u.last()
-		var outer struct{ Params struct{ Arguments json.RawMessage } }
+		var outer struct {
+			Params struct{ Arguments json.RawMessage }
+		}
 		if err := json.Unmarshal(sent, &outer); err != nil {
 			rt.Fatal(err)
 		}
@@ -445,4 +448,43 @@ func TestListsArePrivateAndFiltered(t *testing.T) {
 	if !bytes.Contains(sent, []byte(`"capabilities":{"elicitation":{},"x":{}}`)) {
 		t.Errorf("the server learned of the client: %s", sent)
 	}
+}
+
+func TestPagesAreNoWholeList(t *testing.T) {
+	g := &fakeGate{}
+	_, base := serve(t, g, nil, Server{Name: "one", URL: upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		m, err := canon.ParseMessage(body, canon.RequestLimits)
+		if err != nil || !m.IsRequest() {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		result := `{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"x","version":"1"}}`
+		if m.Method == "tools/list" {
+			result = `{"tools":[{"name":"a"}],"nextCursor":"2"}`
+			if _, ok := m.Params.Get("cursor"); ok {
+				result = `{"tools":[{"name":"b"}]}`
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"jsonrpc":"2.0","id":`+string(m.ID.Canonical())+`,"result":`+result+`}`)
+	})})
+	for _, params := range []string{`{}`, `{"cursor":"2"}`} {
+		if resp, b := post(t, base+"/mcp/one", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":`+params+`}`); resp.StatusCode != 200 {
+			t.Fatalf("HTTP %d %s", resp.StatusCode, b)
+		}
+	}
+	for range 500 {
+		g.mu.Lock()
+		n, known := len(g.observed["one"]), g.observed["one"] != nil
+		g.mu.Unlock()
+		if known {
+			if n != 2 {
+				t.Errorf("the catalog was shown %d of 2 tools", n)
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the catalog was shown nothing")
 }
