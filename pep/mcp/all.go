@@ -11,9 +11,6 @@ import (
 	"github.com/sallyport-dev/sallyport/gateway"
 )
 
-// maxOwners bounds the resource addresses that are remembered per task.
-const maxOwners = 20_000
-
 // split finds the server and the plain name in NAME__name.
 func (h *Handler) split(name string) (*server, string) {
 	prefix, rest, ok := strings.Cut(name, separator)
@@ -250,7 +247,7 @@ func (r *room) own(uri string, srv *server) bool {
 	if have := r.owners[uri]; have != nil {
 		return have == srv
 	}
-	if len(r.owners) >= maxOwners {
+	if len(r.owners) >= maxOwners || len(uri) > maxAddress {
 		return false
 	}
 	r.owners[uri] = srv

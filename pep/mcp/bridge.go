@@ -296,6 +296,7 @@ func (b *bridge) answer(m canon.Message, body []byte, env envelope) {
 // relay passes the events of an answer on. A legacy stream that ends before
 // its answer is resumed.
 func (b *bridge) relay(ctx context.Context, stream io.ReadCloser, m canon.Message) error {
+	defer func() { stream.Close() }()
 	last, wait := "", bridgeRetry
 	for {
 		events := newEventReader(stream)
@@ -315,7 +316,6 @@ func (b *bridge) relay(ctx context.Context, stream io.ReadCloser, m canon.Messag
 			}
 			env, err := readEnvelope(ev.data)
 			if err != nil {
-				stream.Close()
 				return err
 			}
 			if env.isResponse() && answers(&env, m.ID) {

@@ -283,7 +283,7 @@ func (f *flight) resume(ctx context.Context) (reply, error) {
 func (f *flight) outgoing(p *gateway.Passage) (outgoing, *upstreamError) {
 	x := f.x
 	switch {
-	case len(p.Decision.Obligations) > 0:
+	case len(p.Decision.Obligations) > 0 && p.Decision.Mode == sallyport.Enforce:
 		return outgoing{}, &upstreamError{word: wordObligation, text: "the decision has an obligation that this door cannot meet, so nothing was sent"}
 	case !f.t.extra.IsNull() && !bytes.Equal(f.t.extra.Canonical(), p.Call.Extra):
 		return outgoing{}, &upstreamError{word: wordArguments, text: "the parameters are not those that were decided, so nothing was sent"}

@@ -90,6 +90,11 @@ func (h *Handler) changed(srv *server, c conn) {
 			if srv.changes.CompareAndSwap(seen, 0) {
 				return
 			}
+			select {
+			case <-time.After(changePause):
+			case <-h.ctx.Done():
+				return
+			}
 		}
 	}()
 }

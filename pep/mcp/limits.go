@@ -19,6 +19,17 @@ const (
 	// maxQueued bounds the messages kept for a client that has no stream
 	// open; past it the oldest are dropped.
 	maxQueued = 256
+	// maxQueuedBytes bounds the bytes of those messages.
+	maxQueuedBytes = 4 << 20
+	// maxID bounds the id of a server's request, in bytes.
+	maxID = 256
+	// maxRefusing bounds the requests of one server that are being refused
+	// at a time.
+	maxRefusing = 16
+	// maxOwners bounds the resource addresses that are remembered per task,
+	// maxAddress each of them in bytes.
+	maxOwners  = 20_000
+	maxAddress = 4096
 	// maxErrorBody bounds what is passed on of an HTTP error's body.
 	maxErrorBody = 64 << 10
 	// maxListPages bounds the pages of one list that the gateway reads for
@@ -46,6 +57,9 @@ const (
 	// learnPause is how long a server that could not be looked at is left
 	// alone, so that its failure does not delay every call.
 	learnPause = 5 * time.Second
+	// changePause is the least time between two looks at a server that says
+	// again and again that its tools changed.
+	changePause = time.Second
 )
 
 // The protocol revisions that the gateway reads.

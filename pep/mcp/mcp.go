@@ -121,6 +121,7 @@ type server struct {
 	learning sync.Mutex // guards tried, and lets one look at the server at a time
 	tried    time.Time
 	changes  atomic.Int64 // list changes that nobody has looked at yet
+	refusing atomic.Int32 // refusals of the server's requests on their way
 }
 
 // New makes a Handler.

@@ -361,10 +361,6 @@ func (x *exchange) noConn(err error) {
 
 // failed tells the client that the server failed.
 func (x *exchange) failed(e *upstreamError) {
-	if e == errStreamEnded {
-		x.out.finish(reply{status: http.StatusOK, event: true})
-		return
-	}
 	level := slog.LevelWarn
 	if e.word == wordCancelled {
 		level = slog.LevelDebug

@@ -172,6 +172,7 @@ func (o *responder) finish(a reply) {
 	h := o.w.Header()
 	if a.ctype != "" {
 		h.Set("Content-Type", a.ctype)
+		h.Set("X-Content-Type-Options", "nosniff")
 	}
 	if len(a.body) > 0 || a.status != http.StatusAccepted {
 		h.Set("Content-Length", strconv.Itoa(len(a.body)))

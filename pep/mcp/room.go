@@ -16,6 +16,7 @@ import (
 // their way. When the task ends all of it ends.
 type room struct {
 	task   sallyport.ID
+	stdio  bool // some server is a child process
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -67,6 +68,9 @@ func (h *Handler) room(task sallyport.ID) *room {
 	default:
 	}
 	r := &room{task: task, sessions: map[string]*session{}, links: map[linkKey]*link{}, owners: map[string]*server{}, inflight: map[string]context.CancelFunc{}}
+	for _, s := range h.servers {
+		r.stdio = r.stdio || s.http == nil
+	}
 	r.ctx, r.cancel = context.WithCancel(h.ctx)
 	h.rooms[task] = r
 	go func() {
@@ -153,7 +157,7 @@ func (r *room) add(srv *server, c conn) (*session, bool) {
 		s.hub = newHub()
 	}
 	limit := maxSessions
-	if srv != nil && srv.http == nil {
+	if srv != nil && srv.http == nil || srv == nil && r.stdio {
 		limit = maxChildren
 	}
 	r.mu.Lock()

@@ -46,8 +46,11 @@ func (h *Handler) filter(f filterFor) sink {
 			return
 		case env.isRequest():
 			id := env.id.of(ev.data)
+			if len(id) > maxID {
+				return // no honest server has one; it waits in vain
+			}
 			if sess == nil || !f.srv.allows(env.name()) {
-				go h.refuseAsk(f.conn, f.srv, id, env.name())
+				h.refuseAsk(f.conn, f.srv, id, env.name())
 				return
 			}
 			known := canonicalID(id)
@@ -56,7 +59,7 @@ func (h *Handler) filter(f filterFor) sink {
 				ev.data = splice(ev.data, env.id, []byte(known))
 			}
 			if !sess.expect(known, serverAsk{conn: f.conn, id: id}) {
-				go h.refuseAsk(f.conn, f.srv, id, env.name())
+				h.refuseAsk(f.conn, f.srv, id, env.name())
 				return
 			}
 			f.emit(ev)
@@ -69,13 +72,25 @@ func (h *Handler) filter(f filterFor) sink {
 	}
 }
 
-// refuseAsk answers a server's request that the client never sees.
+// refuseAsk answers a server's request that the client never sees. Of a
+// flood of them only so many at a time are answered.
 func (h *Handler) refuseAsk(c conn, srv *server, id []byte, method string) {
-	h.Log.Warn("mcp: server asked the client for what is not allowed", "server", srv.Name, "method", method)
 	v, err := canon.Parse(id, canon.RequestLimits)
 	if err != nil {
 		return
 	}
+	if srv.refusing.Add(1) > maxRefusing {
+		srv.refusing.Add(-1)
+		return
+	}
+	h.Log.Warn("mcp: server asked the client for what is not allowed", "server", srv.Name, "method", quoteShort(method))
+	go func() {
+		defer srv.refusing.Add(-1)
+		h.tellRefusal(c, srv, v)
+	}()
+}
+
+func (h *Handler) tellRefusal(c conn, srv *server, v canon.Value) {
 	ctx, cancel := context.WithTimeout(h.ctx, endWait)
 	defer cancel()
 	body := refuse(0, codeMethodNotFound, "the gateway does not let this server ask the client that").body(v)
