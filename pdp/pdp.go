@@ -82,6 +82,7 @@ func Decide(in Input) sallyport.Decision {
 	grant, misses := mandateLayer(in)
 	m.layer(sallyport.LayerMandate, misses)
 	policyLayer(in, &m)
+	m.layer(sallyport.LayerApproval, refused(in))
 	reserve, over := meterLayer(in, grant)
 	m.layer(sallyport.LayerMeters, over)
 
@@ -331,12 +332,6 @@ func policyLayer(in Input, m *meeting) {
 		}
 	}
 	if res.Verdict == sallyport.Ask {
-		for _, r := range in.Task.Refusals {
-			if r.Call == in.Digest && in.Now.Before(r.NotAfter) {
-				m.layer(sallyport.LayerApproval, []sallyport.Reason{deny(CodeRefused, "an approver has refused this call", "do something else, or ask the approver again after "+r.NotAfter.UTC().Format(time.TimeOnly)+" UTC")})
-				break
-			}
-		}
 		ttl := res.TTL
 		if ttl <= 0 || ttl > defaultAskTTL {
 			ttl = defaultAskTTL
@@ -350,6 +345,17 @@ func policyLayer(in Input, m *meeting) {
 	if res.Verdict < sallyport.Permit && m.d.Mode == sallyport.Enforce {
 		m.blocked = true
 	}
+}
+
+// refused is the other half of L8: a no stands until it lapses, whoever else
+// said yes.
+func refused(in Input) []sallyport.Reason {
+	for _, r := range in.Task.Refusals {
+		if r.Call == in.Digest && in.Now.Before(r.NotAfter) {
+			return []sallyport.Reason{deny(CodeRefused, "an approver has refused this call", "do something else, or ask again after "+r.NotAfter.UTC().Format(time.TimeOnly)+" UTC")}
+		}
+	}
+	return nil
 }
 
 // lifted returns the approvals, sorted by id, that say yes to this very call
