@@ -8,6 +8,7 @@ package ledger
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
@@ -16,21 +17,19 @@ import (
 	"github.com/sallyport-dev/sallyport/state"
 )
 
-const saltSize = 16
+// Salts have 128 bits.
+const (
+	saltSize = 16
+	saltText = 22 // in base64url without padding
+)
+
+var saltEncoding = base64.RawURLEncoding
 
 // Commit is a salted commitment: SHA-256 over a domain, the salt and the
 // canonical value. Without the salt a short value (an amount, an address)
 // cannot be guessed from it.
 func Commit(salt []byte, canonical []byte) sallyport.Digest {
 	return canon.Digest(canon.DomainCommit, salt, canonical)
-}
-
-func newSalt() []byte {
-	salt := make([]byte, saltSize)
-	if _, err := rand.Read(salt); err != nil {
-		panic("ledger: no randomness: " + err.Error())
-	}
-	return salt
 }
 
 // field is one value of a payload, under a salt of its own.
@@ -42,38 +41,48 @@ type field struct {
 // seal writes the commitments for a body, and the payload that opens them.
 // Fields come in canonical order.
 func seal(fields ...field) (commitments, payload []byte) {
-	c := canon.NewBuilder(nil)
-	p := canon.NewBuilder(make([]byte, 0, 2048))
+	size := 0
 	for _, f := range fields {
-		salt := newSalt()
-		c.Text(f.name, Commit(salt, f.value))
+		size += len(f.value) + len(f.name) + 64
+	}
+	c := canon.NewBuilder(make([]byte, 0, 96*len(fields)))
+	p := canon.NewBuilder(make([]byte, 0, size))
+	var salt [saltSize]byte
+	var text [saltText]byte
+	for _, f := range fields {
+		if _, err := rand.Read(salt[:]); err != nil {
+			panic("ledger: no randomness: " + err.Error())
+		}
+		saltEncoding.Encode(text[:], salt[:])
+		c.Digest(f.name, Commit(salt[:], f.value))
 		p.With(f.name, func(b []byte) []byte {
-			return canon.NewBuilder(b).Str("salt", encodeSalt(salt)).Raw("value", f.value).Done()
+			return canon.NewBuilder(b).Str("salt", string(text[:])).Raw("value", f.value).Done()
 		})
 	}
 	return c.Done(), p.Done()
 }
 
 // Decision is the record of a decision, written before anything acts on it.
-func Decision(id sallyport.ID, in pdp.Input, d sallyport.Decision) state.Entry {
+// text is the canonical form of the input, as pdp.DecideText returned it.
+func Decision(id sallyport.ID, in *pdp.Input, text []byte, d sallyport.Decision) state.Entry {
 	commitments, payload := seal(
-		field{"decision", pdp.AppendDecision(nil, d)},
-		field{"input", in.Append(nil)},
+		field{"decision", pdp.AppendDecision(make([]byte, 0, 1024), d)},
+		field{"input", text},
 	)
 	w := canon.NewBuilder(make([]byte, 0, 1024))
 	w.Str("action", in.Call.Action())
 	w.Str("agent", in.Call.Chain[len(in.Call.Chain)-1].ID)
-	w.Text("bundle", d.Read.Bundle)
-	w.Text("class", d.Class)
+	w.Digest("bundle", d.Read.Bundle)
+	w.Str("class", d.Class.String())
 	w.List("codes", len(d.Reasons), func(b []byte, i int) []byte { return canon.AppendString(b, d.Reasons[i].Code) })
 	w.Raw("commit", commitments)
 	w.Str("engine", in.Engine)
 	w.Bool("forward", d.Forward)
-	w.Text("mandate", d.Read.Mandate)
-	w.Text("mode", d.Mode)
+	w.Digest("mandate", d.Read.Mandate)
+	w.Str("mode", d.Mode.String())
 	w.List("rules", len(d.Reasons), func(b []byte, i int) []byte { return canon.AppendString(b, d.Reasons[i].Rule) })
-	w.Text("tool", d.Read.Tool)
-	w.Text("verdict", d.Verdict)
+	w.Digest("tool", d.Read.Tool)
+	w.Str("verdict", d.Verdict.String())
 	return state.Entry{Kind: state.KindDecision, ID: id, At: in.Now, Body: w.Done(), Payload: payload}
 }
 

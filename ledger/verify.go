@@ -10,8 +10,6 @@ import (
 	"github.com/sallyport-dev/sallyport/state"
 )
 
-func encodeSalt(salt []byte) string { return base64.RawURLEncoding.EncodeToString(salt) }
-
 // Report is what Verify found.
 type Report struct {
 	Records  uint64           `json:"records"`

@@ -14,10 +14,10 @@ import (
 func (in Input) Append(dst []byte) []byte {
 	w := canon.NewBuilder(dst)
 	if in.Policy != nil {
-		w.Text("bundle", in.Policy.Digest())
+		w.Digest("bundle", in.Policy.Digest())
 	}
 	w.With("call", func(b []byte) []byte { return canon.AppendCall(b, in.Call) })
-	w.Text("call_digest", in.Digest)
+	w.Digest("call_digest", in.Digest)
 	w.List("chain", len(in.Chain), func(b []byte, i int) []byte { return in.Chain[i].append(b) })
 	w.Str("engine", in.Engine)
 	w.Str("holder", in.Holder)
@@ -28,10 +28,7 @@ func (in Input) Append(dst []byte) []byte {
 	return w.Done()
 }
 
-// ComputeDigest is the digest of the canonical form.
-func (in Input) ComputeDigest() sallyport.Digest {
-	return canon.Digest(canon.DomainInput, in.Append(make([]byte, 0, 2048)))
-}
+func inputDigest(text []byte) sallyport.Digest { return canon.Digest(canon.DomainInput, text) }
 
 func (p Party) append(dst []byte) []byte {
 	w := canon.NewBuilder(dst)
@@ -66,11 +63,11 @@ func (in Input) appendTask(dst []byte) []byte {
 			aw.With("approver", func(b []byte) []byte {
 				return canon.NewBuilder(b).Str("id", a.Approver.ID).Str("kind", string(a.Approver.Kind)).Done()
 			})
-			return aw.Text("call", a.Call).Str("group", a.Group).Str("id", string(a.ID)).
-				Time("not_after", a.NotAfter).Text("render", a.Render).Done()
+			return aw.Digest("call", a.Call).Str("group", a.Group).Str("id", string(a.ID)).
+				Time("not_after", a.NotAfter).Digest("render", a.Render).Done()
 		})
 	}
-	w.Text("digest", t.Digest)
+	w.Digest("digest", t.Digest)
 	w.Str("id", string(t.ID))
 	if len(t.Meters) > 0 {
 		w.With("meters", func(b []byte) []byte {
@@ -86,7 +83,7 @@ func (in Input) appendTask(dst []byte) []byte {
 			r := t.Refusals[i]
 			return canon.NewBuilder(b).With("approver", func(b []byte) []byte {
 				return canon.NewBuilder(b).Str("id", r.Approver.ID).Str("kind", string(r.Approver.Kind)).Done()
-			}).Text("call", r.Call).Str("id", string(r.ID)).Time("not_after", r.NotAfter).Done()
+			}).Digest("call", r.Call).Str("id", string(r.ID)).Time("not_after", r.NotAfter).Done()
 		})
 	}
 	w.Time("started", t.Started)
@@ -98,14 +95,14 @@ func (in Input) appendTask(dst []byte) []byte {
 func (in Input) appendTool(dst []byte) []byte {
 	t := in.Tool
 	w := canon.NewBuilder(dst)
-	w.Text("class", t.Class)
+	w.Str("class", t.Class.String())
 	if len(t.Kinds) > 0 {
 		w.List("kinds", len(t.Kinds), func(b []byte, i int) []byte { return canon.AppendString(b, string(t.Kinds[i])) })
 	}
 	w.Bool("known", t.Known)
-	w.Text("mode", t.Mode)
-	w.Text("observed", t.Observed)
-	w.Text("pinned", t.Pinned)
+	w.Str("mode", t.Mode.String())
+	w.Digest("observed", t.Observed)
+	w.Digest("pinned", t.Pinned)
 	if t.Quarantined {
 		w.Bool("quarantined", true)
 	}
@@ -115,7 +112,7 @@ func (in Input) appendTool(dst []byte) []byte {
 		})
 	}
 	w.Bool("reviewed", t.Reviewed)
-	w.Text("sensitivity", t.Sensitivity)
+	w.Str("sensitivity", t.Sensitivity.String())
 	w.Str("server", t.Server)
 	w.Bool("server_known", t.ServerKnown)
 	w.Str("tool", t.Tool)
@@ -130,10 +127,10 @@ func AppendDecision(dst []byte, d sallyport.Decision) []byte {
 			return canon.NewBuilder(b).Strs("groups", d.Ask.Groups).Int("ttl_ms", d.Ask.TTLMillis).Done()
 		})
 	}
-	w.Text("call", d.Call)
-	w.Text("class", d.Class)
+	w.Digest("call", d.Call)
+	w.Str("class", d.Class.String())
 	w.Bool("forward", d.Forward)
-	w.Text("mode", d.Mode)
+	w.Str("mode", d.Mode.String())
 	if len(d.Obligations) > 0 {
 		w.List("obligations", len(d.Obligations), func(b []byte, i int) []byte {
 			o := d.Obligations[i]
@@ -148,8 +145,8 @@ func AppendDecision(dst []byte, d sallyport.Decision) []byte {
 		})
 	}
 	w.With("read", func(b []byte) []byte {
-		return canon.NewBuilder(b).Text("bundle", d.Read.Bundle).Text("input", d.Read.Input).
-			Text("mandate", d.Read.Mandate).Text("tool", d.Read.Tool).Done()
+		return canon.NewBuilder(b).Digest("bundle", d.Read.Bundle).Digest("input", d.Read.Input).
+			Digest("mandate", d.Read.Mandate).Digest("tool", d.Read.Tool).Done()
 	})
 	if len(d.Reasons) > 0 {
 		w.List("reasons", len(d.Reasons), func(b []byte, i int) []byte { return appendReason(b, d.Reasons[i]) })
@@ -170,7 +167,7 @@ func AppendDecision(dst []byte, d sallyport.Decision) []byte {
 	if d.ValidForMillis != 0 {
 		w.Int("valid_for_ms", d.ValidForMillis)
 	}
-	w.Text("verdict", d.Verdict)
+	w.Str("verdict", d.Verdict.String())
 	return w.Done()
 }
 
@@ -197,6 +194,6 @@ func appendReason(b []byte, r sallyport.Reason) []byte {
 		w.Str("rule", r.Rule)
 	}
 	w.Str("text", r.Text)
-	w.Text("verdict", r.Verdict)
+	w.Str("verdict", r.Verdict.String())
 	return w.Done()
 }

@@ -60,6 +60,14 @@ const defaultAskTTL = 5 * time.Minute
 // Decide is the meet of independent layers (DESIGN section 5). Each layer can
 // only narrow; whatever it cannot judge, it denies.
 func Decide(in Input) sallyport.Decision {
+	d, _ := DecideText(in)
+	return d
+}
+
+// DecideText is Decide for whoever records the decision: it also returns the
+// canonical form of the input, which the decision names by its digest.
+func DecideText(in Input) (sallyport.Decision, []byte) {
+	text := in.Append(make([]byte, 0, 3072))
 	d := sallyport.Decision{
 		Verdict: sallyport.Permit,
 		Class:   in.Tool.Class,
@@ -68,7 +76,7 @@ func Decide(in Input) sallyport.Decision {
 		Read: sallyport.Digests{
 			Mandate: in.Task.Digest,
 			Tool:    in.Tool.Pinned,
-			Input:   in.ComputeDigest(),
+			Input:   inputDigest(text),
 		},
 	}
 	if in.Policy != nil {
@@ -98,7 +106,7 @@ func Decide(in Input) sallyport.Decision {
 	if d.Verdict != sallyport.Ask {
 		d.Ask = nil
 	}
-	return d
+	return d, text
 }
 
 // meeting gathers what the layers say.

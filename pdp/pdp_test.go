@@ -201,8 +201,7 @@ var narrowings = map[string]struct {
 	"tool changed":            {"tool_drift", func(_ testing.TB, in *pdp.Input) { in.Tool.Observed[0] ^= 1 }},
 	"tool in quarantine":      {"tool_drift", func(_ testing.TB, in *pdp.Input) { in.Tool.Quarantined = true }},
 	"tool never accepted": {"tool_unpinned", func(_ testing.TB, in *pdp.Input) {
-		in.Tool.Pinned, in.Call.ToolDigest = sallyport.Digest{}, sallyport.Digest{}
-		seal(in)
+		change(in, func() { in.Tool.Pinned, in.Call.ToolDigest = sallyport.Digest{}, sallyport.Digest{} })
 	}},
 	"call for an older tool": {"tool_drift", func(_ testing.TB, in *pdp.Input) { change(in, func() { in.Call.ToolDigest[0] ^= 1 }) }},
 	"another argument": {"argument_not_granted", func(_ testing.TB, in *pdp.Input) {
@@ -212,8 +211,7 @@ var narrowings = map[string]struct {
 		change(in, func() { in.Args = in.Args.With("amount", canon.ArrayValue(canon.StringValue("1"))) })
 	}},
 	"amount out of range": {"constraint", func(_ testing.TB, in *pdp.Input) {
-		in.Args = in.Args.With("amount", canon.StringValue("501"))
-		seal(in)
+		change(in, func() { in.Args = in.Args.With("amount", canon.StringValue("501")) })
 	}},
 	"no amount": {"constraint", func(_ testing.TB, in *pdp.Input) { change(in, func() { in.Args = in.Args.Without("amount") }) }},
 	"calls used up": {"limit_reached", func(_ testing.TB, in *pdp.Input) {
