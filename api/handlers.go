@@ -114,10 +114,20 @@ func (s *Server) openAsks(r *http.Request, all bool) ([]state.Ask, error) {
 
 func (s *Server) asks(r *http.Request, who Caller) (any, error) {
 	as, err := s.openAsks(r, r.URL.Query().Get("all") == "true")
-	if as == nil {
-		as = []state.Ask{}
+	if err != nil {
+		return nil, err
 	}
-	return as, err
+	out := []state.Ask{}
+	for _, a := range as {
+		st, err := s.c.Store.View(r.Context(), a.Task)
+		if err != nil {
+			return nil, err
+		}
+		if who.Operator || s.c.Desk.MaySee(a, st.Mandate, who.User) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
 }
 
 func (s *Server) answer(r *http.Request, who Caller) (any, error) {

@@ -171,6 +171,12 @@ func (d *Desk) answer(ctx context.Context, ask state.Ask, group string, approver
 	return err
 }
 
+// MaySee reports whether a person may read an ask: it shows arguments. Those
+// who may answer it may, and the person whose agent asks.
+func (d *Desk) MaySee(a state.Ask, m *task.Mandate, who sallyport.Principal) bool {
+	return who == m.User || slices.ContainsFunc(a.Groups, func(g string) bool { return slices.Contains(d.groups[g].Members, who.ID) })
+}
+
 // eligible reports why an approver may not speak for a group; nil if they may.
 func (d *Desk) eligible(group string, approver sallyport.Principal, m *task.Mandate, owner string) error {
 	no := func(format string, args ...any) error {
