@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sallyport-dev/sallyport"
@@ -9,18 +10,24 @@ import (
 	"github.com/sallyport-dev/sallyport/gateway"
 )
 
-// codePending is the reason code of a call that waits for approval.
-const codePendingWord = "approval_pending"
+const (
+	// wordPending is the reason code of a call that waits for approval.
+	wordPending = "approval_pending"
+	// wordUnknownTool is the decision's reason code for a tool that the
+	// catalog does not know.
+	wordUnknownTool = "unknown_tool"
+)
 
 // refused tells the client of a call that was not forwarded. A tool call is
-// answered by a result, which an assistant reads; any other request by an
-// error.
+// answered by a result, which an assistant reads; any other request, and the
+// call of a tool that does not exist (MCP server/tools, error handling), by
+// an error.
 func (x *exchange) refused(t target, d gateway.Decided) {
 	pending := d.Decision.Verdict == sallyport.Ask && d.Ask != ""
 	text := refusalText(t, d, pending)
 	decision := decisionValue(d.ID, d.Decision, func(codes []canon.Value) []canon.Value {
 		if pending {
-			return append([]canon.Value{canon.StringValue(codePendingWord)}, codes...)
+			return append([]canon.Value{canon.StringValue(wordPending)}, codes...)
 		}
 		return codes
 	})
@@ -31,10 +38,14 @@ func (x *exchange) refused(t target, d gateway.Decided) {
 		}
 	}
 	meta := canon.ObjectValue(canon.Member{Name: metaDecision, Value: decision})
-	if x.msg.Method != "tools/call" {
+	missing := slices.ContainsFunc(d.Decision.Reasons, func(r sallyport.Reason) bool { return r.Code == wordUnknownTool })
+	if x.msg.Method != "tools/call" || missing {
 		r := refuse(http.StatusOK, CodeDenied, text)
-		if pending {
+		switch {
+		case pending:
 			r.code = CodePending
+		case x.msg.Method == "tools/call":
+			r.code = codeInvalidParams
 		}
 		r.data = meta
 		x.out.refuse(x.msg.ID, r)

@@ -433,3 +433,14 @@ func TestUnknownObligationsAreNotActedOn(t *testing.T) {
 		t.Errorf("%s %+v", b, outcomes)
 	}
 }
+
+func TestUnknownToolIsAnError(t *testing.T) {
+	u := &recorder{}
+	g := &fakeGate{decide: func(gateway.Request) sallyport.Decision {
+		return sallyport.Decision{Reasons: []sallyport.Reason{{Layer: sallyport.LayerTool, Code: "unknown_tool", Text: "there is no such tool"}}}
+	}}
+	_, base := serve(t, g, nil, Server{Name: "one", URL: upstream(t, u.ServeHTTP)})
+	if _, b := post(t, base+"/mcp/one", legacyCall); errorCode(b) != -32602 || !strings.Contains(string(b), `"codes":["unknown_tool"]`) || u.count() != 0 {
+		t.Errorf("%s", b)
+	}
+}
