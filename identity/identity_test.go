@@ -546,14 +546,14 @@ func TestStandards(t *testing.T) {
 	if err := json.Unmarshal(r.issuer.JWKS(), &set); err != nil {
 		t.Fatal(err)
 	}
-	token, err := jose.ParseSigned(r.token, []jose.SignatureAlgorithm{jose.ES256})
+	token, err := jose.ParseSignedCompact(r.token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := token.Verify(&set.Keys[0]); err != nil {
 		t.Errorf("go-jose does not verify a task token: %v", err)
 	}
-	proof, err := jose.ParseSigned(r.evidence(t, testNow).Proof, []jose.SignatureAlgorithm{jose.ES256})
+	proof, err := jose.ParseSignedCompact(r.evidence(t, testNow).Proof, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
