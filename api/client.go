@@ -111,6 +111,18 @@ func (c *Client) StartTask(ctx context.Context, user, assertion string, r TaskRe
 	}, &t)
 }
 
+// SVID mints a JWT-SVID for the agent that made the assertion.
+func (c *Client) SVID(ctx context.Context, r SVIDRequest) (SVID, error) {
+	var s SVID
+	return s, c.do(ctx, "POST", "/v1/svid", r, &s)
+}
+
+// JWKS returns the issuer's public keys (RFC 7517).
+func (c *Client) JWKS(ctx context.Context) (json.RawMessage, error) {
+	var k json.RawMessage
+	return k, c.do(ctx, "GET", "/v1/jwks", nil, &k)
+}
+
 // Tasks lists tasks, newest first.
 func (c *Client) Tasks(ctx context.Context, all bool) ([]TaskInfo, error) {
 	var ts []TaskInfo

@@ -59,6 +59,8 @@ func NewServer(c Config) *Server {
 	s := &Server{c: c, mux: http.NewServeMux()}
 	s.mux.HandleFunc("GET /v1/status", s.any(s.status))
 	s.mux.HandleFunc("POST /v1/token", s.any(s.token))
+	s.mux.HandleFunc("POST /v1/svid", s.any(s.svid))
+	s.mux.HandleFunc("GET /v1/jwks", s.any(s.jwks))
 	s.mux.HandleFunc("GET /v1/tasks", s.any(s.tasks))
 	s.mux.HandleFunc("GET /v1/tasks/{id}", s.any(s.task))
 	s.mux.HandleFunc("POST /v1/tasks/{id}/state", s.any(s.taskState))

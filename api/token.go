@@ -29,10 +29,7 @@ func (s *Server) token(r *http.Request, who Caller) (any, error) {
 		return nil, &sallyport.Error{Kind: sallyport.EForbidden, Code: "not_your_user", Text: "only an operator may start a task for somebody else", Fix: "leave out --user to act as " + who.User.ID}
 	}
 	now := s.c.Now()
-	agent, err := s.c.Issuer.VerifyAssertion(r.PostForm.Get("actor_token"), func(id string) (string, bool) {
-		a, err := s.c.Directory.Agent(id)
-		return a.Key, err == nil
-	}, now)
+	agent, err := s.proven(r.PostForm.Get("actor_token"), now)
 	if err != nil {
 		return nil, err
 	}

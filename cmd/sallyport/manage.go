@@ -41,13 +41,15 @@ func status(ctx context.Context, e *env) error {
 			note = strings.ToUpper(note) + " ONLY: calls are recorded and not all of them enforced"
 		}
 		if srv.Quarantined > 0 {
-			note += fmt.Sprintf("; %d changed", srv.Quarantined)
-			next = "sallyport catalog diff " + srv.Name
+			note += fmt.Sprintf("; %d in quarantine", srv.Quarantined)
+			if next == "" {
+				next = "sallyport catalog diff " + srv.Name
+			}
 		}
 		if srv.Error != "" {
 			note += "; unreachable: " + srv.Error
 		}
-		fmt.Fprintf(e.stdout, "  server   %s, %d tools, %s\n", srv.Name, srv.Tools, note)
+		fmt.Fprintf(e.stdout, "  server   %s, %s, %s\n", srv.Name, count(srv.Tools, "tool"), note)
 	}
 	fmt.Fprintf(e.stdout, "  tasks    %d running\n", s.Tasks)
 	fmt.Fprintf(e.stdout, "  asks     %d waiting for a human\n", s.Asks)
@@ -208,7 +210,7 @@ func agentCommand(e *env) *cobra.Command {
 			return nil
 		},
 	}
-	c.AddCommand(add, list, suspendCommand(e, "suspend", true), suspendCommand(e, "resume", false))
+	c.AddCommand(add, list, suspendCommand(e, "suspend", true), suspendCommand(e, "resume", false), svidCommand(e), jwksCommand(e))
 	return c
 }
 
@@ -309,20 +311,21 @@ func catalogCommand(e *env) *cobra.Command {
 					}
 				}
 			}
+			tools := []api.ToolInfo{}
 			for _, n := range names {
 				t, err := e.tool(cmd.Context(), n)
 				if err != nil {
 					return err
 				}
-				if e.json {
-					if err := e.printJSON(t); err != nil {
-						return err
-					}
-					continue
-				}
-				fmt.Fprintf(e.stdout, "%s  %s  accepted %s, now %s\n%s", n, t.State, t.Pinned.Short(), t.Observed.Short(), t.Diff)
+				tools = append(tools, t)
 			}
-			if len(names) == 0 && !e.json {
+			if e.json {
+				return e.printJSON(tools)
+			}
+			for _, t := range tools {
+				fmt.Fprintf(e.stdout, "%s/%s  %s  accepted %s, now %s\n%s", t.Server, t.Tool, t.State, t.Pinned.Short(), t.Observed.Short(), t.Diff)
+			}
+			if len(tools) == 0 {
 				fmt.Fprintln(e.stdout, "nothing changed")
 			}
 			return nil
