@@ -45,6 +45,9 @@ func childMain(mode string) {
 		token, _ := meta.Get("progressToken")
 		args, _ := m.Params.Get("arguments")
 		switch mode {
+		case "chatty": // says something of its own accord, then answers
+			say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x:y"}}`)
+			say(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
 		case "die":
 			os.Exit(3)
 		case "garbage":

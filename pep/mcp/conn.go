@@ -54,8 +54,6 @@ type reply struct {
 	ev    event
 	// env is the body's outermost layer, if it is a JSON-RPC message.
 	env envelope
-	// session is the session id that the server's response carried.
-	session string
 }
 
 // failed reports whether the answer is not a result.

@@ -179,7 +179,6 @@ func (c *child) setBeside(s sink) {
 type dialect struct {
 	client, server bool // modern?
 	method         string
-	info           canon.Value // the client's name, for a modern server
 }
 
 // params are the parameters as the server's era has them.

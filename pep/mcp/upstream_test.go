@@ -77,7 +77,9 @@ func TestUpstreamFailures(t *testing.T) {
 		{"garbage in a stream", write(sse, "data: {]\n\n"), CodeUpstream, gateway.OutcomeUnknown, "upstream_garbage"},
 		{"a stream with two readings", write(sse, "data: {\"jsonrpc\":\"2.0\",\rdata: \"id\":5,\"result\":{}}\n\n"), CodeUpstream, gateway.OutcomeUnknown, "upstream_garbage"},
 		{"a web page", write("text/html", `<html>`), CodeUpstream, gateway.OutcomeUnknown, "upstream_garbage"},
-		{"redirects elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) }, CodeUpstream, gateway.OutcomeUnknown, "upstream_redirect"},
+		{"redirects elsewhere", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		}, CodeUpstream, gateway.OutcomeUnknown, "upstream_redirect"},
 		{"wants credentials", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			w.WriteHeader(401)
