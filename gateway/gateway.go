@@ -19,7 +19,6 @@ import (
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/policy"
 	"github.com/sallyport-dev/sallyport/state"
-	"github.com/sallyport-dev/sallyport/task"
 )
 
 // Gateway decides, records and lets pass. It is safe for concurrent use.
@@ -107,29 +106,24 @@ func (g *Gateway) Visible(who identity.Verified, server, tool string) bool {
 func (g *Gateway) Ended(id sallyport.ID) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	ch := g.ends[id]
-	if ch == nil {
-		ch = make(chan struct{})
+	if ch := g.ends[id]; ch != nil {
+		return ch
+	}
+	ch := make(chan struct{})
+	// A task that ended before anybody asked is not waited for.
+	if st, err := g.store.View(context.Background(), id); err != nil || st.State.Ended() {
+		close(ch)
+	} else {
 		g.ends[id] = ch
-		// A task that ended before anybody asked closes at once.
-		if st, err := g.store.View(context.Background(), id); err != nil || !living(st.State) {
-			close(ch)
-		}
 	}
 	return ch
 }
-
-func living(s task.State) bool { return s == task.Active || s == task.Suspended }
 
 func (g *Gateway) ended(id sallyport.ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if ch := g.ends[id]; ch != nil {
-		select {
-		case <-ch:
-		default:
-			close(ch)
-		}
+		close(ch)
 		delete(g.ends, id)
 	}
 }
@@ -211,8 +205,8 @@ func (g *Gateway) recordCatalog(ctx context.Context, what string, changes catalo
 	}
 	e, err := ledger.Event(state.KindCatalog, "", g.now(), map[string]any{
 		"event": what, "server": changes.Server, "pinned": pinned,
-		"quarantined": changes.Quarantined, "released": changes.Released, "by": by,
-	}, nil)
+		"quarantined": changes.Quarantined, "released": changes.Released,
+	}, map[string]any{"by": by})
 	if err != nil {
 		return err
 	}

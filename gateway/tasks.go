@@ -60,7 +60,7 @@ func (g *Gateway) EndTask(ctx context.Context, id sallyport.ID, to task.State, b
 	r, err := g.store.Update(ctx, id, func(state.TaskState) (state.Change, error) {
 		return state.Change{Entry: e, State: to}, nil
 	})
-	if err == nil && !living(to) {
+	if err == nil && to.Ended() {
 		g.ended(id)
 	}
 	return r, err

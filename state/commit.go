@@ -69,6 +69,9 @@ func (s *Store) commitLoop() {
 			if h := s.Head(); h.seq != wrote && s.writeHead() == nil {
 				wrote = h.seq
 			}
+			if len(batch) == 0 {
+				s.evict()
+			}
 			continue
 		case <-due.C:
 			flush()

@@ -21,3 +21,12 @@ func Exec(path, sql string) error {
 	_, err = db.Exec(sql)
 	return err
 }
+
+// Evict does what the committer does when it is idle, and counts the tasks
+// left in memory.
+func Evict(s *Store) int {
+	s.evict()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.entries)
+}

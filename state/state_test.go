@@ -330,3 +330,40 @@ func BenchmarkUpdate(b *testing.B) {
 		})
 	}
 }
+
+// Ended tasks leave memory, and an update that meets one on its way out finds
+// it again.
+func TestEndedTasksLeaveMemory(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "l.db"))
+	ctx := context.Background()
+	id := newTask(t, s)
+	change := func(c state.Change) error {
+		c.Entry = entry("x")
+		_, err := s.Update(ctx, id, func(state.TaskState) (state.Change, error) { return c, nil })
+		return err
+	}
+	if n := state.Evict(s); n != 1 {
+		t.Fatalf("a living task left memory: %d", n)
+	}
+	if err := change(state.Change{State: task.Completed}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	const late = 200
+	for range late {
+		wg.Go(func() {
+			if err := change(state.Change{Reserve: []sallyport.MeterDelta{{Key: "late", Add: "1"}}}); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() { state.Evict(s) })
+	}
+	wg.Wait()
+	if n := state.Evict(s); n != 0 {
+		t.Fatalf("%d ended tasks are left in memory", n)
+	}
+	st, err := s.View(ctx, id)
+	if err != nil || st.Meters["late"].Cmp(canon.IntDecimal(late)) != 0 || st.State != task.Completed {
+		t.Fatalf("%v %s %v", st.Meters, st.State, err)
+	}
+}

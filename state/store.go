@@ -131,10 +131,12 @@ type entry struct {
 	mu     sync.Mutex
 	epoch  uint64 // of the store when it was loaded
 	loaded bool
-	st     TaskState
-	mand   []byte // canonical mandate, for the first write
-	isNew  bool
-	ended  time.Time
+	// evicted entries are no longer the task's.
+	evicted bool
+	st      TaskState
+	mand    []byte // canonical mandate, for the first write
+	isNew   bool
+	ended   time.Time
 }
 
 // Update runs decide on the current state of a task and commits the Change it
@@ -166,15 +168,11 @@ func (s *Store) Note(ctx context.Context, id sallyport.ID, decide func(TaskState
 }
 
 func (s *Store) queue(ctx context.Context, id sallyport.ID, lazy bool, decide func(TaskState) (Change, error)) (*op, error) {
-	e, err := s.entry(id)
+	e, err := s.hold(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := s.load(ctx, id, e); err != nil {
-		return nil, err
-	}
 	ch, err := decide(e.st)
 	if err != nil {
 		return nil, err
@@ -220,6 +218,27 @@ func (s *Store) Append(ctx context.Context, e Entry, facts ...Fact) (Receipt, er
 	return r.receipt, r.err
 }
 
+// hold returns the task's entry, loaded and locked: the caller unlocks it.
+func (s *Store) hold(ctx context.Context, id sallyport.ID) (*entry, error) {
+	for {
+		e, err := s.entry(id)
+		if err != nil {
+			return nil, err
+		}
+		e.mu.Lock()
+		if e.evicted {
+			// It left memory between the two lines above; there is another.
+			e.mu.Unlock()
+			continue
+		}
+		if err := s.load(ctx, id, e); err != nil {
+			e.mu.Unlock()
+			return nil, err
+		}
+		return e, nil
+	}
+}
+
 func (s *Store) entry(id sallyport.ID) (*entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,6 +251,26 @@ func (s *Store) entry(id sallyport.ID) (*entry, error) {
 		s.entries[id] = e
 	}
 	return e, nil
+}
+
+// evict lets ended tasks leave memory. Only the committer calls it, when
+// nothing is queued: then the disk has all that memory has.
+func (s *Store) evict() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ops) > 0 {
+		return
+	}
+	for id, e := range s.entries {
+		if !e.mu.TryLock() {
+			continue
+		}
+		if e.loaded && e.st.State.Ended() {
+			e.evicted = true
+			delete(s.entries, id)
+		}
+		e.mu.Unlock()
+	}
 }
 
 // forget drops a task that is not there.
@@ -356,7 +395,7 @@ func apply(st TaskState, ch Change) (TaskState, []Ask, error) {
 			})
 		})
 	}
-	if !alive(st.State) {
+	if st.State.Ended() {
 		// The end of a task is the end of its asks and approvals (I9).
 		st.Approvals = nil
 		for i := range st.Asks {
@@ -411,8 +450,6 @@ func answered(a Ask) bool {
 	return true
 }
 
-func alive(s task.State) bool { return s == task.Active || s == task.Suspended }
-
 // taskRow is what a commit writes of a task.
 type taskRow struct {
 	st      TaskState
@@ -425,7 +462,7 @@ func snapshot(e *entry, next TaskState, ch Change) *taskRow {
 	if e.isNew {
 		r.mandate = e.mand
 	}
-	if ch.State != "" && !alive(ch.State) {
+	if ch.State != "" && ch.State.Ended() {
 		r.ended = ch.Entry.At
 		e.ended = r.ended
 	}
@@ -442,14 +479,10 @@ func mustJSON(v any) []byte {
 
 // View returns the current state of a task, with what is queued.
 func (s *Store) View(ctx context.Context, id sallyport.ID) (TaskState, error) {
-	e, err := s.entry(id)
+	e, err := s.hold(ctx, id)
 	if err != nil {
 		return TaskState{}, err
 	}
-	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := s.load(ctx, id, e); err != nil {
-		return TaskState{}, err
-	}
 	return e.st, nil
 }
