@@ -2,8 +2,11 @@ package canon
 
 import (
 	"encoding"
+	"encoding/hex"
 	"strconv"
 	"time"
+
+	"github.com/sallyport-dev/sallyport"
 )
 
 // Builder writes one canonical object member by member, without reflection.
@@ -43,6 +46,23 @@ func (w *Builder) Text(name string, v encoding.TextMarshaler) *Builder {
 		t = nil
 	}
 	return w.Str(name, string(t))
+}
+
+// Digest writes a digest as its text form.
+func (w *Builder) Digest(name string, d sallyport.Digest) *Builder {
+	w.name(name)
+	w.b = appendDigest(w.b, d)
+	return w
+}
+
+// appendDigest is AppendString of d.String, without making the string.
+func appendDigest(dst []byte, d sallyport.Digest) []byte {
+	if d.IsZero() {
+		return append(dst, '"', '"')
+	}
+	dst = append(dst, `"sha256:`...)
+	dst = hex.AppendEncode(dst, d[:])
+	return append(dst, '"')
 }
 
 // Int writes an integer member.

@@ -190,6 +190,14 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// plain holds the bytes that stand in a string as they are.
+var plain = func() (t [256]bool) {
+	for c := 0x20; c < len(t); c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
 // AppendString appends s as a JSON string with the escapes of RFC 8785
 // section 3.2.2.2.
 func AppendString(dst []byte, s string) []byte {
@@ -198,7 +206,7 @@ func AppendString(dst []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
+		if plain[c] {
 			continue
 		}
 		dst = append(dst, s[start:i]...)

@@ -106,6 +106,15 @@ func cmpAbs(a, b Decimal) int {
 // Add returns d + o. Both must come from ParseDecimal, IntDecimal or Add.
 func (d Decimal) Add(o Decimal) Decimal {
 	exp := min(d.exp, o.exp)
+	if a, ok := d.small(exp); ok {
+		if b, ok := o.small(exp); ok {
+			r := IntDecimal(a + b)
+			if !r.IsZero() {
+				r.exp += exp
+			}
+			return r
+		}
+	}
 	n := new(big.Int).Add(d.scaled(exp), o.scaled(exp))
 	r, _ := parseDecimal(n.String())
 	if !r.IsZero() {
@@ -120,6 +129,26 @@ func (d Decimal) Neg() Decimal {
 		d.neg = !d.neg
 	}
 	return d
+}
+
+// small is what scaled returns if it has at most 18 digits, so that two of
+// them add without overflow: money and counters do.
+func (d Decimal) small(exp int) (int64, bool) {
+	zeros := d.exp - exp
+	if len(d.digits)+zeros > 18 {
+		return 0, false
+	}
+	var n int64
+	for i := range len(d.digits) {
+		n = n*10 + int64(d.digits[i]-'0')
+	}
+	for range zeros {
+		n *= 10
+	}
+	if d.neg {
+		n = -n
+	}
+	return n, true
 }
 
 func (d Decimal) scaled(exp int) *big.Int {

@@ -67,11 +67,11 @@ func AppendCall(b []byte, c sallyport.Call) []byte {
 	b = append(b, `,"task":`...)
 	b = AppendString(b, string(c.Task))
 	b = append(b, `,"task_digest":`...)
-	b = AppendString(b, c.TaskDigest.String())
+	b = appendDigest(b, c.TaskDigest)
 	b = append(b, `,"tool":`...)
 	b = AppendString(b, c.Tool)
 	b = append(b, `,"tool_digest":`...)
-	b = AppendString(b, c.ToolDigest.String())
+	b = appendDigest(b, c.ToolDigest)
 	return append(b, '}')
 }
 

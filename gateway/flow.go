@@ -68,10 +68,11 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 			Call: p.Call, Digest: p.Digest, Args: req.Args, Holder: who.Holder(),
 			Chain: parties, Task: st.View, Tool: facts, Policy: bundle,
 		}
-		p.Decision = pdp.Decide(in) // decide
+		decision, text := pdp.DecideText(in) // decide
+		p.Decision = decision
 		p.Deadline = in.Now.Add(time.Duration(p.Decision.ValidForMillis) * time.Millisecond)
 		ch := state.Change{
-			Entry:   ledger.Decision(p.ID, in, p.Decision),
+			Entry:   ledger.Decision(p.ID, &in, text, p.Decision),
 			Reserve: p.Decision.Reserve,
 			Spend:   p.Decision.Uses,
 		}

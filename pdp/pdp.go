@@ -262,7 +262,7 @@ func toolLayer(in Input) []sallyport.Reason {
 	case IsMethod(t.Tool):
 		return nil // an MCP method has no definition to pin
 	case t.Quarantined || t.Observed != t.Pinned && !t.Pinned.IsZero():
-		return []sallyport.Reason{deny(CodeToolDrift, "the tool's definition is not the one that was accepted", fmt.Sprintf("sallyport catalog diff %s/%s, then sallyport catalog accept", t.Server, t.Tool))}
+		return []sallyport.Reason{deny(CodeToolDrift, "the tool's definition is not the one that was accepted", fmt.Sprintf("sallyport catalog diff %[1]s/%[2]s, then sallyport catalog accept %[1]s/%[2]s", t.Server, t.Tool))}
 	case t.Pinned.IsZero():
 		return []sallyport.Reason{deny(CodeToolUnpinned, "nobody has accepted this tool's definition", fmt.Sprintf("sallyport catalog accept %s/%s", t.Server, t.Tool))}
 	case in.Call.ToolDigest != t.Pinned:

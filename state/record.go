@@ -31,7 +31,7 @@ func appendEnvelope(dst []byte, gateway string, seq uint64, prev sallyport.Diges
 		w.Str("id", string(e.ID))
 	}
 	w.Str("kind", string(e.Kind))
-	w.Text("prev", prev)
+	w.Digest("prev", prev)
 	w.Int("seq", int64(seq))
 	if e.Task != "" {
 		w.Str("task", string(e.Task))

@@ -66,14 +66,14 @@ func (m *Mandate) Charges(q ChargeQuery) ([]Charge, error) {
 	if q.Grant.Uses > 0 {
 		cs = append(cs, Charge{
 			Key: "uses:" + q.Grant.ID, Add: one, Max: canon.IntDecimal(int64(q.Grant.Uses)),
-			Text: fmt.Sprintf("grant %s may be used %s", q.Grant.ID, times(q.Grant.Uses)), Release: q.Grant.Release,
+			Text: "grant " + q.Grant.ID + " may be used " + times(q.Grant.Uses), Release: q.Grant.Release,
 		})
 	}
 	for sel, n := range m.Limits.Calls {
 		if q.matches(sel) {
 			cs = append(cs, Charge{
 				Key: "calls:" + sel, Add: one, Max: canon.IntDecimal(int64(n)),
-				Text: fmt.Sprintf("%s calls at most %s", sel, times(n)), Release: q.Grant.Release,
+				Text: sel + " calls at most " + times(n), Release: q.Grant.Release,
 			})
 		}
 	}
