@@ -19,6 +19,7 @@ const headInterval = time.Second
 // op is one change on its way to the disk.
 type op struct {
 	entry  Entry
+	held   *entry // of its task; nil if it has none
 	epoch  uint64
 	lazy   bool // nobody waits for it
 	always bool // builds on no task state, so no failure voids it
@@ -69,9 +70,7 @@ func (s *Store) commitLoop() {
 			if h := s.Head(); h.seq != wrote && s.writeHead() == nil {
 				wrote = h.seq
 			}
-			if len(batch) == 0 {
-				s.evict()
-			}
+			s.evict()
 			continue
 		case <-due.C:
 			flush()
@@ -136,6 +135,9 @@ func (s *Store) commit(batch []*op) {
 		s.headMu.Unlock()
 	}
 	for i, o := range batch {
+		if o.held != nil {
+			o.held.queued.Add(-1)
+		}
 		o.done <- results[i]
 	}
 }
@@ -161,17 +163,22 @@ func (s *Store) transact(batch []*op, epoch uint64, c *chain, results []result) 
 		text = appendEnvelope(text[:0], s.gateway, c.seq+1, c.head, o.entry)
 		c.seq++
 		c.head = HashRecord(text)
-		if err := w.record(c, o.entry, text); err != nil {
-			return fmt.Errorf("record %d: %w", c.seq, err)
-		}
 		results[i] = result{receipt: Receipt{c.seq, c.head}}
+		var p place
 		if o.task != nil {
 			if o.task.mandate != nil {
-				if err := w.newTask(o.entry.Task, o.task); err != nil {
+				if err := w.newTask(o.entry.Task, c.seq, o.task); err != nil {
 					return fmt.Errorf("task %s: %w", o.entry.Task, err)
 				}
+				p.first = c.seq
+			} else if p, err = w.place(o.entry.Task); err != nil {
+				return fmt.Errorf("task %s: %w", o.entry.Task, err)
 			}
+			w.move(o.entry.Task, place{p.first, c.seq})
 			tasks[o.entry.Task] = o.task // of several in one batch the last holds
+		}
+		if err := w.record(c, p.last, o.entry, text); err != nil {
+			return fmt.Errorf("record %d: %w", c.seq, err)
 		}
 		for _, a := range o.asks {
 			asks[a.ID] = a

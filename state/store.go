@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
@@ -131,6 +132,8 @@ type entry struct {
 	mu     sync.Mutex
 	epoch  uint64 // of the store when it was loaded
 	loaded bool
+	// queued counts the changes on their way to the disk.
+	queued atomic.Int64
 	// evicted entries are no longer the task's.
 	evicted bool
 	st      TaskState
@@ -182,8 +185,10 @@ func (s *Store) queue(ctx context.Context, id sallyport.ID, lazy bool, decide fu
 	if err != nil {
 		return nil, err
 	}
-	o := &op{entry: ch.Entry, epoch: e.epoch, lazy: lazy, task: snapshot(e, next, ch), asks: touched, done: make(chan result, 1)}
+	o := &op{entry: ch.Entry, held: e, epoch: e.epoch, lazy: lazy, task: snapshot(e, next, ch), asks: touched, done: make(chan result, 1)}
+	e.queued.Add(1)
 	if err := s.enqueue(o); err != nil {
+		e.queued.Add(-1)
 		return nil, err
 	}
 	e.st, e.isNew = next, false
@@ -253,19 +258,15 @@ func (s *Store) entry(id sallyport.ID) (*entry, error) {
 	return e, nil
 }
 
-// evict lets ended tasks leave memory. Only the committer calls it, when
-// nothing is queued: then the disk has all that memory has.
+// evict lets ended tasks leave memory of which the disk has everything.
 func (s *Store) evict() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.ops) > 0 {
-		return
-	}
 	for id, e := range s.entries {
 		if !e.mu.TryLock() {
 			continue
 		}
-		if e.loaded && e.st.State.Ended() {
+		if e.loaded && e.st.State.Ended() && e.queued.Load() == 0 {
 			e.evicted = true
 			delete(s.entries, id)
 		}
