@@ -197,6 +197,9 @@ func (s *Server) suspendAgent(r *http.Request, who Caller) (any, error) {
 func (s *Server) catalog(r *http.Request, who Caller) (any, error) {
 	out := []ToolInfo{}
 	want := r.URL.Query().Get("server")
+	if err := s.knownServer(want); want != "" && err != nil {
+		return nil, err
+	}
 	for _, name := range s.c.Catalog.Servers() {
 		if want != "" && want != name {
 			continue
@@ -211,6 +214,18 @@ func (s *Server) catalog(r *http.Request, who Caller) (any, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s *Server) knownServer(name string) error {
+	names := s.c.Catalog.Servers()
+	if slices.Contains(names, name) {
+		return nil
+	}
+	e := sallyport.Errorf(sallyport.ENotFound, "unknown_server", "no server is called %s", name)
+	if e.Fix = "sallyport catalog list"; sallyport.Nearest(name, names) != "" {
+		e.Fix = "did you mean " + sallyport.Nearest(name, names) + "?"
+	}
+	return e
 }
 
 func toolInfo(f catalog.Facts) ToolInfo {
@@ -241,6 +256,9 @@ func (s *Server) tool(r *http.Request, who Caller) (any, error) {
 func (s *Server) accept(r *http.Request, who Caller) (any, error) {
 	var in Accept
 	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	if err := s.knownServer(in.Server); err != nil {
 		return nil, err
 	}
 	out := []ToolInfo{}

@@ -133,7 +133,7 @@ type ToolInfo struct {
 	Observed    sallyport.Digest          `json:"observed"`
 	// State is ok, "not offered", or why the tool is in quarantine.
 	State string `json:"state"`
-	Diff        string                    `json:"diff,omitempty"`
+	Diff  string `json:"diff,omitempty"`
 }
 
 // AgentInfo is a registered agent.

@@ -56,9 +56,32 @@ func Describe(e state.Envelope) string {
 	case state.KindPolicy:
 		return "bundle " + get("bundle")
 	case state.KindCatalog:
-		return get("event") + "  " + join("changes")
+		return get("event") + "  " + changes(e.Body)
 	}
 	return get("event")
+}
+
+// changes names the tools whose definitions a catalog record pins, stops or
+// lets go.
+func changes(body canon.Value) string {
+	server, _ := body.Get("server")
+	var out []string
+	pinned, _ := body.Get("pinned")
+	for _, m := range pinned.Members() {
+		out = append(out, "accepted "+server.Text()+"/"+m.Name)
+	}
+	for _, word := range []string{"quarantined", "released"} {
+		list, _ := body.Get(word)
+		for _, c := range list.Elems() {
+			tool, _ := c.Get("tool")
+			out = append(out, word+" "+server.Text()+"/"+tool.Text())
+		}
+	}
+	const shown = 4
+	if more := len(out) - shown; more > 0 {
+		out = append(out[:shown], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(out, ", ")
 }
 
 // Explain writes a record for a person: its line, and what its payload opens.

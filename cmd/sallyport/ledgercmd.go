@@ -168,6 +168,18 @@ func showID(ctx context.Context, e *env, r *state.Reader, arg string) error {
 	if err != nil {
 		return err
 	}
+	if id[0] == sallyport.AskID {
+		// What was asked stands in the decision that asked it.
+		ask, err := r.Ask(ctx, id)
+		if err != nil {
+			return err
+		}
+		asked, err := r.About(ctx, ask.Decision)
+		if err != nil {
+			return err
+		}
+		recs = append(asked, recs...)
+	}
 	if len(recs) == 0 {
 		return &sallyport.Error{Kind: sallyport.ENotFound, Code: "unknown_id", Text: "the ledger has nothing about " + string(id), Fix: "sallyport ledger show"}
 	}

@@ -86,16 +86,26 @@ func ago(t time.Time) string {
 	return round(-d) + " ago"
 }
 
+// round says a duration in its largest unit, to the nearest.
 func round(d time.Duration) string {
+	const day = 24 * time.Hour
 	switch {
-	case d < time.Minute:
+	case d < 59*time.Second+time.Second/2:
 		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
+	case d < 59*time.Minute+time.Minute/2:
+		return fmt.Sprintf("%dm", d.Round(time.Minute)/time.Minute)
+	case d < 2*day-time.Hour/2:
+		return fmt.Sprintf("%dh", d.Round(time.Hour)/time.Hour)
 	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
+	return fmt.Sprintf("%dd", d.Round(day)/day)
+}
+
+// count says how many of a thing there are.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // printRefusal says what was refused, by which rule, and what would make it

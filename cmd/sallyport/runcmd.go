@@ -36,10 +36,10 @@ CMD finds the door in its environment:
 and {url}, {url/SERVER} and {config} in CMD's arguments are replaced likewise.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// The child gets the signal too and decides what to do; the task
-			// ends when it has.
+			// Ctrl-C reaches the child too, which decides what to do; the task
+			// ends when it has. The signal is caught (in Main), not ignored:
+			// a child would inherit that.
 			ctx := context.WithoutCancel(cmd.Context())
-			signal.Ignore(os.Interrupt)
 			ss, err := s.start(ctx, e)
 			if err != nil {
 				return err
@@ -118,15 +118,22 @@ func (s *session) child(ctx context.Context, e *env, args []string) (int, error)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
 	cmd.Env = append(os.Environ(), "SALLYPORT_MCP_URL="+doorURL, "SALLYPORT_MCP_CONFIG="+config, "SALLYPORT_TASK="+string(s.token.Task))
-	if err := cmd.Start(); err != nil {
-		return 0, usageError{fmt.Errorf("%s cannot be run: %w", argv[0], err)}
-	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	defer signal.Stop(term)
+	if err := cmd.Start(); err != nil {
+		return 0, usageError{fmt.Errorf("%s cannot be run: %w", argv[0], err)}
+	}
+	exited := make(chan struct{})
+	defer close(exited)
 	go func() {
-		if sig, ok := <-term; ok {
-			_ = cmd.Process.Signal(sig) // it may be gone
+		for {
+			select {
+			case sig := <-term:
+				_ = cmd.Process.Signal(sig) // it may be gone
+			case <-exited:
+				return
+			}
 		}
 	}()
 	err = cmd.Wait()

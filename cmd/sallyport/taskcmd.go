@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
@@ -68,6 +70,10 @@ func (s *starter) startWith(ctx context.Context, c *api.Client) (*session, error
 		s.keyFile = defaultKeyFile(st.Domain, s.agent)
 	}
 	key, err := identity.LoadAgentKey(s.keyFile)
+	var missing *sallyport.Error
+	if errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) {
+		missing.Fix = "sallyport agent add " + s.agent + " --owner USER --purpose TEXT, or name the file with --key"
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +153,7 @@ func taskCommand(e *env) *cobra.Command {
 				return err
 			}
 			printTask(e, t)
-			fmt.Fprintf(e.stdout, "next: sallyport mcp --task %s, or with --json for the token\n", t.ID)
+			fmt.Fprintf(e.stdout, "next: sallyport task end %s   (with --json, task start prints the token that calls need)\n", t.ID)
 			return nil
 		},
 	}
