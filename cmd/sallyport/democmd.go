@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,8 @@ func runDemo(ctx context.Context, e *env, dir string, wait bool) (err error) {
 	go func() { _ = srv.Serve(l) }() // ends with the next line
 	defer srv.Close()
 
-	cfg, err := demoFiles(dir, "http://"+l.Addr().String())
+	npm := npmServers(ctx, e, filepath.Clean(dir)+"-npm")
+	cfg, err := demoFiles(dir, "http://"+l.Addr().String(), npm)
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func runDemo(ctx context.Context, e *env, dir string, wait bool) (err error) {
 }
 
 // demoFiles writes config, policies and templates of the demonstration.
-func demoFiles(dir, deskURL string) (*Config, error) {
+func demoFiles(dir, deskURL string, npm map[string]string) (*Config, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
@@ -123,13 +125,11 @@ func demoFiles(dir, deskURL string) (*Config, error) {
 	for _, n := range demo.Servers {
 		fmt.Fprintf(&b, "  %s: { url: %q, catalog: %s }\n", n, deskURL+"/"+n, n)
 	}
-	for _, s := range []struct{ name, catalog, pkg, arg, env string }{
-		{"files", "filesystem", "server-filesystem", docs, ""},
-		{"memory", "memory", "server-memory", "", "MEMORY_FILE_PATH: " + filepath.Join(filepath.Dir(docs), "memory.jsonl")},
-	} {
-		if argv := npmServer(s.pkg, s.arg); argv != nil {
-			fmt.Fprintf(&b, "  %s: { command: [%s], catalog: %s, env: { %s } }\n", s.name, strings.Join(argv, ", "), s.catalog, s.env)
-		}
+	if file := npm["files"]; file != "" {
+		fmt.Fprintf(&b, "  files: { command: [node, %q, %q], catalog: filesystem }\n", file, docs)
+	}
+	if file := npm["memory"]; file != "" {
+		fmt.Fprintf(&b, "  memory: { command: [node, %q], catalog: memory, env: { MEMORY_FILE_PATH: %q } }\n", file, filepath.Join(filepath.Dir(docs), "memory.jsonl"))
 	}
 	fmt.Fprintf(&b, "approvers:\n  finance: [%s]\n  owner: [%s]\nusers:\n  %s: { teams: [support] }\n  %s: { teams: [operations] }\naccounts: { %q: %s }\n",
 		demoOps, demoOps, demoUser, demoOps, account.Username, demoOps)
@@ -140,30 +140,40 @@ func demoFiles(dir, deskURL string) (*Config, error) {
 	return loadConfig(path)
 }
 
-// npmServer is the command, in YAML, of an MCP server from npm: as it is
-// installed beside the checkout for the tests, or by npx; nil without npm.
-func npmServer(pkg, arg string) []string {
-	var argv []string
-	installed := filepath.Join(".cache", "node", "node_modules", "@modelcontextprotocol", pkg, "dist", "index.js")
-	if abs, err := filepath.Abs(installed); err == nil {
-		if _, err := os.Stat(abs); err == nil {
-			argv = []string{"node", abs}
-		}
+// npmServers installs the real servers of the demonstration beside it, once,
+// and returns the file that node runs for each; none without npm.
+func npmServers(ctx context.Context, e *env, prefix string) map[string]string {
+	if _, err := exec.LookPath("npm"); err != nil {
+		fmt.Fprintln(e.stdout, "there is no npm here: the demonstration goes on without the files and memory servers")
+		return nil
 	}
-	if argv == nil {
-		if _, err := exec.LookPath("npx"); err != nil {
+	found := map[string]string{}
+	var missing []string
+	for name, pkg := range map[string]string{"files": "server-filesystem", "memory": "server-memory"} {
+		file, err := filepath.Abs(filepath.Join(prefix, "node_modules", "@modelcontextprotocol", pkg, "dist", "index.js"))
+		if err != nil {
 			return nil
 		}
-		argv = []string{"npx", "-y", "--loglevel=error", "@modelcontextprotocol/" + pkg + "@2026.8.31"}
+		found[name] = file
+		if _, err := os.Stat(file); err != nil {
+			missing = append(missing, "@modelcontextprotocol/"+pkg+"@2026.8.31")
+		}
 	}
-	if arg != "" {
-		argv = append(argv, arg)
+	if len(missing) > 0 {
+		fmt.Fprintf(e.stdout, "fetching the files and memory servers from npm into %s ...\n", prefix)
+		ctx, cancel := context.WithTimeout(ctx, npmTimeout)
+		defer cancel()
+		args := append([]string{"install", "--prefix", prefix, "--no-audit", "--no-fund", "--loglevel=error"}, missing...)
+		if out, err := exec.CommandContext(ctx, "npm", args...).CombinedOutput(); err != nil {
+			fmt.Fprintf(e.stdout, "npm could not: the demonstration goes on without them (%v %s)\n", err, strings.TrimSpace(string(out)))
+			return nil
+		}
 	}
-	for i, a := range argv {
-		argv[i] = fmt.Sprintf("%q", a)
-	}
-	return argv
+	return found
 }
+
+// npmTimeout bounds the one download of the demonstration.
+const npmTimeout = 90 * time.Second
 
 // demoRun is the scripted assistant at work.
 type demoRun struct {
@@ -207,7 +217,8 @@ func (d *demoRun) work(ctx context.Context, dir string) error {
 		return err
 	}
 	fmt.Fprintf(out, "  the task sees %d tools of those that the servers offer\n", len(tools))
-	steps := []step{
+	steps := d.fileSteps(dir, tools)
+	steps = append(steps, []step{
 		{"read", "tickets__get_ticket", map[string]any{"ticket_id": demo.Ticket}, demo.Ticket, "permit"},
 		{"read", "billing__list_charges", map[string]any{"ticket_id": demo.Ticket}, demo.Ticket, "permit"},
 		{"read", "billing__list_customers", map[string]any{}, "", "permit"},
@@ -215,7 +226,7 @@ func (d *demoRun) work(ctx context.Context, dir string) error {
 		{"act", "billing__refund", map[string]any{"charge": "ch_91", "amount": "40.00"}, "ch_91, 40.00 EUR", "permit"},
 		{"act", "billing__refund", map[string]any{"charge": "ch_92", "amount": "900.00"}, "ch_92, 900.00 EUR", "ask"},
 		{"write", "tickets__add_comment", map[string]any{"ticket_id": demo.Ticket, "body": "Both charges are refunded."}, demo.Ticket, "permit"},
-	}
+	}...)
 	for _, st := range steps {
 		if err := d.step(ctx, mc, st); err != nil {
 			return err
@@ -239,6 +250,18 @@ func (d *demoRun) work(ctx context.Context, dir string) error {
 		return fmt.Errorf("demo: %d messages were sent, not 0", n)
 	}
 	return nil
+}
+
+// fileSteps are the calls of the servers from npm, where they run.
+func (d *demoRun) fileSteps(dir string, tools []string) []step {
+	var steps []step
+	if file, err := filepath.Abs(filepath.Join(dir, "docs", "refunds.txt")); err == nil && slices.Contains(tools, "files__read_text_file") {
+		steps = append(steps, step{"read", "files__read_text_file", map[string]any{"path": file}, "refunds.txt", "permit"})
+	}
+	if slices.Contains(tools, "memory__read_graph") {
+		steps = append(steps, step{"read", "memory__read_graph", map[string]any{}, "", "permit"})
+	}
+	return steps
 }
 
 // step makes one call. For an ask, a scripted operator approves while the
