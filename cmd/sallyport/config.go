@@ -10,10 +10,15 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/approval"
@@ -142,12 +147,17 @@ func loadConfig(path string) (*Config, error) {
 func configError(path, text string, err error) error {
 	e := &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_config", Text: path + ": " + err.Error()}
 	var ye yaml.Error
-	if !errors.As(err, &ye) || ye.GetToken() == nil {
+	var t *token.Token
+	msg := err.Error()
+	if errors.As(err, &ye) {
+		t, msg = ye.GetToken(), ye.GetMessage()
+	} else {
+		t = quoted(text, msg)
+	}
+	if t == nil {
 		return e
 	}
-	t := ye.GetToken()
 	line, col := t.Position.Line, t.Position.Column
-	msg := ye.GetMessage()
 	if m := regexp.MustCompile(`unknown field "(.*)"`).FindStringSubmatch(msg); m != nil {
 		keys := configKeys(reflect.TypeFor[Config](), nil)
 		msg = fmt.Sprintf("unknown key %q", m[1])
@@ -159,9 +169,39 @@ func configError(path, text string, err error) error {
 	}
 	e.Text = fmt.Sprintf("%s:%d:%d: %s", path, line, col, msg)
 	if lines := strings.Split(text, "\n"); line >= 1 && line <= len(lines) {
-		e.Text += fmt.Sprintf("\n    %s\n    %s%s", lines[line-1], strings.Repeat(" ", max(0, col-1)), strings.Repeat("^", max(1, len(strings.TrimSpace(t.Value)))))
+		e.Text += "\n" + sallyport.Underline(lines[line-1], col, utf8.RuneCountInString(strings.TrimSpace(t.Value)))
 	}
 	return e
+}
+
+// quoted finds the only value of a file that an error quotes: the YAML reader
+// does not say where the text stood that a type would not read.
+func quoted(text, msg string) *token.Token {
+	f, err := parser.ParseBytes([]byte(text), 0)
+	if err != nil {
+		return nil
+	}
+	q := quotedBy{msg: msg}
+	for _, doc := range f.Docs {
+		ast.Walk(&q, doc)
+	}
+	if len(q.found) != 1 {
+		return nil
+	}
+	return q.found[0]
+}
+
+type quotedBy struct {
+	msg   string
+	found []*token.Token
+}
+
+// Visit implements ast.Visitor.
+func (q *quotedBy) Visit(n ast.Node) ast.Visitor {
+	if s, ok := n.(*ast.StringNode); ok && s.Value != "" && strings.Contains(q.msg, strconv.Quote(s.Value)) {
+		q.found = append(q.found, s.GetToken())
+	}
+	return q
 }
 
 // configKeys lists every key of the config, at any depth.

@@ -167,7 +167,7 @@ func (f *flight) run(ctx context.Context) {
 	x := f.x
 	x.out.keepAlive()
 	if err := f.t.conn.ready(ctx, x.h); err != nil {
-		x.failed(asUpstream(err))
+		x.failed(f.t.srv, asUpstream(err))
 		return
 	}
 	d, err := x.h.Gateway.Do(ctx, x.who, gateway.Request{
@@ -182,7 +182,7 @@ func (f *flight) run(ctx context.Context) {
 	}, f.act)
 	switch {
 	case f.err != nil:
-		x.failed(f.err)
+		x.failed(f.t.srv, f.err)
 	case err != nil:
 		if ctx.Err() == nil {
 			x.h.Log.Warn("mcp: no decision", "server", f.t.srv.Name, "tool", f.t.tool, "task", x.who.Task(), "error", err)

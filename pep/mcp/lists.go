@@ -29,7 +29,7 @@ func (x *exchange) list() {
 	if !a.failed() {
 		result, err := canon.Parse(a.env.result.of(a.body), canon.ResultLimits)
 		if err != nil || result.Kind() != canon.Object {
-			x.failed(&upstreamError{word: wordGarbage, text: "sent a list that cannot be read strictly", sent: true, err: err})
+			x.failed(x.srv, &upstreamError{word: wordGarbage, text: "sent a list that cannot be read strictly", sent: true, err: err})
 			return
 		}
 		if x.msg.Method == "tools/list" {

@@ -339,7 +339,7 @@ func (x *exchange) ask(out outgoing) (reply, bool) {
 	x.out.keepAlive()
 	a, err := c.ask(ctx, out, x.sink(c))
 	if err != nil {
-		x.failed(asUpstream(err))
+		x.failed(x.srv, asUpstream(err))
 		return reply{}, false
 	}
 	if dead(a) && x.sess != nil {
@@ -353,20 +353,24 @@ var noSession = refuse(http.StatusBadRequest, codeInvalidRequest, "Mcp-Session-I
 // noConn says why there is no way to the server.
 func (x *exchange) noConn(err error) {
 	if err != nil {
-		x.failed(asUpstream(err))
+		x.failed(x.srv, asUpstream(err))
 		return
 	}
 	x.out.refuse(x.msg.ID, noSession)
 }
 
-// failed tells the client that the server failed.
-func (x *exchange) failed(e *upstreamError) {
+// failed tells the client that a server failed; nil is the exchange's.
+func (x *exchange) failed(srv *server, e *upstreamError) {
+	name := x.serverName()
+	if srv != nil {
+		name = srv.Name
+	}
 	level := slog.LevelWarn
 	if e.word == wordCancelled {
 		level = slog.LevelDebug
 	}
-	x.h.Log.Log(x.r.Context(), level, "mcp: upstream failed", "server", x.serverName(), "task", x.who.Task(), "word", e.word, "error", e)
-	x.out.refuse(x.msg.ID, e.refusal(x.serverName()))
+	x.h.Log.Log(x.r.Context(), level, "mcp: upstream failed", "server", name, "task", x.who.Task(), "word", e.word, "error", e)
+	x.out.refuse(x.msg.ID, e.refusal(name))
 }
 
 // span returns a context that ends with the client's request and the task.

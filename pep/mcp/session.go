@@ -36,7 +36,7 @@ func (x *exchange) initialize() {
 	} else {
 		child, err := x.h.spawn(x.room, x.srv)
 		if err != nil {
-			x.failed(asUpstream(err))
+			x.failed(x.srv, asUpstream(err))
 			return
 		}
 		c = child
@@ -58,7 +58,7 @@ func (x *exchange) initialize() {
 		}
 	}
 	if err != nil {
-		x.failed(asUpstream(err))
+		x.failed(x.srv, asUpstream(err))
 		return
 	}
 	if v := member(a.body, a.env.result, "protocolVersion"); v.ok() && x.sess != nil {
