@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/api"
+)
+
+// running is a gateway that the real binary serves, with the agent "bot"
+// registered. The account that runs the tests is ops@example.org.
+type running struct {
+	t      *testing.T
+	dir    string
+	env    []string
+	client *api.Client
+}
+
+// serveFiles writes a configuration and serves it until the test ends; then
+// the ledger must verify.
+func serveFiles(t *testing.T, files map[string]string) *running {
+	t.Helper()
+	// The socket's path must be short (108 bytes), so not t.TempDir.
+	dir, err := os.MkdirTemp("", "sallyport-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	account, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		text = strings.NewReplacer("$ACCOUNT", account.Username, "$DIR", dir).Replace(text)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := &running{t: t, dir: dir, client: api.NewClient(filepath.Join(dir, "var", "sallyport.sock"))}
+	g.env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"), "SALLYPORT_CONFIG="+filepath.Join(dir, "sallyport.yaml"))
+	var log bytes.Buffer
+	serve := exec.Command("sallyport", "serve")
+	serve.Dir, serve.Env, serve.Stdout, serve.Stderr = dir, g.env, &log, &log
+	exited := start(t, serve)
+	t.Cleanup(func() {
+		_ = serve.Process.Signal(os.Interrupt) // it may be gone, which the next line tells
+		if err := <-exited; err != nil {
+			t.Errorf("the gateway ended with %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the gateway said:\n%s", log.String())
+		}
+		if out, err := g.sallyport("ledger", "verify"); err != nil {
+			t.Errorf("the ledger: %v\n%s", err, out)
+		}
+	})
+	await(t, exited, func() error { _, err := g.client.Status(context.Background()); return err })
+	if out, err := g.sallyport("agent", "add", "bot", "--owner", "lee@example.org", "--purpose", "tests"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return g
+}
+
+// sallyport runs one command line beside the gateway.
+func (g *running) sallyport(args ...string) (string, error) {
+	out, err := g.command(args...).CombinedOutput()
+	return string(out), err
+}
+
+func (g *running) command(args ...string) *exec.Cmd {
+	c := exec.Command("sallyport", args...)
+	c.Dir, c.Env = g.dir, g.env
+	return c
+}
+
+// start starts a process and returns how it ended, when it has.
+func start(t *testing.T, c *exec.Cmd) <-chan error {
+	t.Helper()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- c.Wait(); close(exited) }()
+	t.Cleanup(func() {
+		_ = c.Process.Kill() // it is gone in every test that passes
+		<-exited
+	})
+	return exited
+}
+
+// await waits until a process does what it was started for.
+func await(t *testing.T, exited <-chan error, ready func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for err := ready(); err != nil; err = ready() {
+		select {
+		case why := <-exited:
+			t.Fatalf("it ended before it was ready: %v", why)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it did not become ready: %v", err)
+		}
+	}
+}
+
+// freeAddress is an address of the loopback interface on which nobody listens
+// now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
