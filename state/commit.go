@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
@@ -41,6 +42,10 @@ type Fact struct {
 	Value  any // written as JSON; nil deletes the fact
 }
 
+// maxYields is how often the committer lets others run before it takes what
+// has queued up. It costs nothing when nobody else can run.
+const maxYields = 6
+
 // noteDelay bounds how long a Note waits for a batch to travel with.
 const noteDelay = 50 * time.Millisecond
 
@@ -75,6 +80,9 @@ func (s *Store) commitLoop() {
 		case <-due.C:
 			flush()
 			continue
+		case <-s.checkpointer.behind:
+			_, _ = merge(s.writer.conn) // it is tried again with the next round
+			continue
 		case o, ok := <-s.ops:
 			if !ok {
 				flush()
@@ -86,6 +94,7 @@ func (s *Store) commitLoop() {
 			batch = append(batch, o)
 			urgent = !o.lazy
 		}
+		yields := 0
 	drain:
 		for len(batch) < maxBatch {
 			select {
@@ -97,7 +106,13 @@ func (s *Store) commitLoop() {
 				batch = append(batch, o)
 				urgent = urgent || !o.lazy
 			default:
-				break drain
+				// Whoever can run now, and above all whom the last batch has
+				// answered, gets to queue first: one sync then serves more.
+				if yields == maxYields {
+					break drain
+				}
+				yields++
+				runtime.Gosched()
 			}
 		}
 		if urgent || len(batch) >= maxBatch {
@@ -129,6 +144,10 @@ func (s *Store) commit(batch []*op) {
 			results[i] = result{err: err}
 		}
 	} else {
+		if s.unmerged >= mergeEvery {
+			s.unmerged = 0
+			signal(s.checkpointer.wake)
+		}
 		s.chain = next
 		s.headMu.Lock()
 		s.head = Receipt{next.seq, next.head}
@@ -154,15 +173,19 @@ func (s *Store) transact(batch []*op, epoch uint64, c *chain, results []result) 
 	}()
 	tasks := map[sallyport.ID]*taskRow{}
 	asks := map[sallyport.ID]Ask{}
-	text := make([]byte, 0, 2048)
+	s.texts = s.texts[:0]
 	for i, o := range batch {
 		if !o.always && o.epoch != epoch {
 			results[i] = result{err: errStale()}
 			continue
 		}
-		text = appendEnvelope(text[:0], s.gateway, c.seq+1, c.head, o.entry)
+		start := len(s.texts)
+		s.texts = appendEnvelope(s.texts, s.gateway, c.seq+1, c.head, o.entry)
+		text := s.texts[start:]
 		c.seq++
 		c.head = HashRecord(text)
+		s.texts = append(s.texts, c.head[:]...)
+		hash := s.texts[len(s.texts)-len(c.head):]
 		results[i] = result{receipt: Receipt{c.seq, c.head}}
 		var p place
 		if o.task != nil {
@@ -174,12 +197,11 @@ func (s *Store) transact(batch []*op, epoch uint64, c *chain, results []result) 
 			} else if p, err = w.place(o.entry.Task); err != nil {
 				return fmt.Errorf("task %s: %w", o.entry.Task, err)
 			}
-			w.move(o.entry.Task, place{p.first, c.seq})
+			w.places[o.entry.Task] = place{p.first, c.seq}
 			tasks[o.entry.Task] = o.task // of several in one batch the last holds
 		}
-		if err := w.record(c, p.last, o.entry, text); err != nil {
-			return fmt.Errorf("record %d: %w", c.seq, err)
-		}
+		s.unmerged += len(text) + len(o.entry.Payload)
+		w.record(c.seq, p.last, o.entry, hash, text)
 		for _, a := range o.asks {
 			asks[a.ID] = a
 		}

@@ -74,7 +74,10 @@ func (r *Reader) Latest(ctx context.Context, limit int) ([]Record, error) {
 
 // OfTask returns the records of one task, at most limit of the latest.
 func (r *Reader) OfTask(ctx context.Context, id sallyport.ID, limit int) ([]Record, error) {
-	return collect(ctx, r.db, `SELECT * FROM (SELECT seq, hash, text, payload FROM records WHERE task = ? ORDER BY seq DESC LIMIT ?) ORDER BY seq`, string(id), limit)
+	return collect(ctx, r.db, `WITH RECURSIVE walk(seq, n) AS (
+			SELECT last, 1 FROM standing JOIN tasks USING (first) WHERE id = ?
+			UNION ALL SELECT before, n + 1 FROM walk JOIN records USING (seq) WHERE before > 0 AND n < ?)
+		SELECT seq, hash, text, payload FROM walk JOIN records USING (seq) ORDER BY seq`, string(id), limit)
 }
 
 func scan(ctx context.Context, q queryer, from uint64, yield func(Record) error) error {
@@ -131,7 +134,7 @@ func readTask(ctx context.Context, q queryer, id sallyport.ID) (TaskState, time.
 		mandate, meters, approvals, refusals []byte
 	)
 	err := q.QueryRowContext(ctx, `SELECT version, state, digest, mandate, meters, approvals, refusals, started, ended
-		FROM tasks JOIN standing ON standing.task = tasks.id WHERE id = ?`, string(id)).
+		FROM tasks JOIN standing USING (first) WHERE id = ?`, string(id)).
 		Scan(&version, &state, &digest, &mandate, &meters, &approvals, &refusals, &started, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
 		return st, time.Time{}, sallyport.Errorf(sallyport.ENotFound, "unknown_task", "there is no task %s", id)
@@ -195,7 +198,7 @@ func (r *Reader) Tasks(ctx context.Context, all bool, limit int) ([]TaskInfo, er
 	if all {
 		where = ``
 	}
-	rows, err := r.db.QueryContext(ctx, `SELECT id, state, digest, mandate, started, ended FROM tasks JOIN standing ON standing.task = tasks.id`+where+` ORDER BY id DESC LIMIT ?`, limit)
+	rows, err := r.db.QueryContext(ctx, `SELECT id, state, digest, mandate, started, ended FROM tasks JOIN standing USING (first)`+where+` ORDER BY id DESC LIMIT ?`, limit)
 	if err != nil {
 		return nil, unreadable(r.path, err)
 	}

@@ -24,14 +24,17 @@ CREATE TABLE records (
 	seq     INTEGER PRIMARY KEY,
 	hash    BLOB NOT NULL,
 	id      TEXT NOT NULL,
-	task    TEXT NOT NULL,
+	-- The record of the same task before this one, 0 if there is none: a list
+	-- through the task's records costs nothing to keep, where an index by
+	-- task would touch one more page per record.
+	before  INTEGER NOT NULL,
 	text    BLOB NOT NULL,
 	payload BLOB
 ) STRICT;
 CREATE INDEX records_id ON records(id) WHERE id <> '';
-CREATE INDEX records_task ON records(task) WHERE task <> '';
 CREATE TABLE tasks (
 	id      TEXT PRIMARY KEY,
+	first   INTEGER NOT NULL, -- record
 	digest  TEXT NOT NULL,
 	mandate BLOB NOT NULL,
 	started INTEGER NOT NULL,
@@ -40,15 +43,16 @@ CREATE TABLE tasks (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_live ON tasks(expires) WHERE ended = 0;
 -- What changes with every decision stands apart from the mandate, so that a
--- commit rewrites little.
+-- commit rewrites little; it is found by a number for the same reason.
 CREATE TABLE standing (
-	task      TEXT PRIMARY KEY,
+	first     INTEGER PRIMARY KEY, -- record of the task
+	last      INTEGER NOT NULL,    -- record of the task
 	version   INTEGER NOT NULL,
 	state     TEXT NOT NULL,
 	meters    BLOB NOT NULL,
 	approvals BLOB NOT NULL,
 	refusals  BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE asks (
 	id   TEXT PRIMARY KEY,
 	task TEXT NOT NULL,
@@ -75,7 +79,8 @@ func openDB(path string, write bool) (*sql.DB, error) {
 		// FULL syncs the WAL at each commit: an acknowledged record survives
 		// a power cut, not only a killed process.
 		q.Add("_pragma", "synchronous(FULL)")
-		q.Add("_pragma", "wal_autocheckpoint(4000)")
+		// Merging the log is the checkpointer's work; this is for when it fails.
+		q.Add("_pragma", "wal_autocheckpoint(65536)")
 		q.Add("_pragma", "journal_size_limit(67108864)")
 	} else {
 		q.Set("mode", "ro")

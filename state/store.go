@@ -38,12 +38,16 @@ type Store struct {
 	epoch   uint64 // grows when a commit failed and all speculation is void
 	entries map[sallyport.ID]*entry
 
-	// chain and writer are owned by the committer goroutine; head is the
-	// published copy of the chain's end.
-	chain  chain
-	writer *writer
-	headMu sync.Mutex
-	head   Receipt
+	// chain, writer, texts and unmerged are owned by the committer goroutine; head is
+	// the published copy of the chain's end.
+	chain    chain
+	writer   *writer
+	texts    []byte // of the records of the batch under way
+	unmerged int    // bytes written since the checkpointer was woken
+	headMu   sync.Mutex
+	head     Receipt
+
+	checkpointer *checkpointer
 }
 
 // Options configure a Store.
@@ -100,6 +104,9 @@ func (s *Store) open(ctx context.Context) error {
 	if s.writer, err = newWriter(ctx, db); err != nil {
 		return unreadable(s.path, err)
 	}
+	if s.checkpointer, err = newCheckpointer(ctx, db); err != nil {
+		return unreadable(s.path, err)
+	}
 	s.chain = chain{seq: head.seq, head: head.hash}
 	s.head = head
 	return nil
@@ -117,7 +124,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	<-s.done
 	err := s.writeHead()
-	return errors.Join(err, s.writer.close(), s.db.Close(), s.lock.Close())
+	return errors.Join(err, s.checkpointer.close(), s.writer.close(), s.db.Close(), s.lock.Close())
 }
 
 // Head is the last durable record's receipt; zero for an empty ledger.
@@ -456,10 +463,15 @@ type taskRow struct {
 	st      TaskState
 	mandate []byte // only of a new task
 	ended   time.Time
+
+	meters, approvals, refusals []byte // as they are stored
 }
 
 func snapshot(e *entry, next TaskState, ch Change) *taskRow {
-	r := &taskRow{st: next, ended: e.ended}
+	r := &taskRow{
+		st: next, ended: e.ended,
+		meters: appendMeters(next.Meters), approvals: listJSON(next.Approvals), refusals: listJSON(next.Refusals),
+	}
 	if e.isNew {
 		r.mandate = e.mand
 	}
