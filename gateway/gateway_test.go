@@ -411,7 +411,7 @@ func randomObject(r *rand.Rand, depth int) map[string]any {
 func TestLedgerAfterWork(t *testing.T) {
 	g := newGate(t, sallyport.Enforce)
 	who := g.Start(template, nil)
-	for _, a := range []string{"40", "900", "5000"} {
+	for _, a := range []string{"40", "900", "5432.10"} {
 		if _, err := g.Call(who, "pay", "refund", refund(a), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -432,7 +432,7 @@ func TestLedgerAfterWork(t *testing.T) {
 		t.Fatalf("%+v %v", rep, err)
 	}
 	err = r.Records(context.Background(), 1, func(rec state.Record) error {
-		for _, secret := range []string{"ch_1", "dana@", "5000"} {
+		for _, secret := range []string{"ch_1", "dana@", "5432.1"} {
 			if strings.Contains(string(rec.Text), secret) {
 				t.Errorf("record %d says %s for ever: %s", rec.Seq, secret, rec.Text)
 			}
