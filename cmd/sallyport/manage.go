@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -370,12 +369,15 @@ func (e *env) printTools(ts []api.ToolInfo) error {
 	}
 	var rows [][]string
 	for _, t := range ts {
-		kinds, _ := json.Marshal(t.Kinds)
+		kinds := make([]string, len(t.Kinds))
+		for i, k := range t.Kinds {
+			kinds[i] = string(k)
+		}
 		reviewed := "no"
 		if t.Reviewed {
 			reviewed = "yes"
 		}
-		rows = append(rows, []string{t.Server + "/" + t.Tool, t.Class.String(), strings.Trim(strings.ReplaceAll(string(kinds), `"`, ""), "[]null"), reviewed, t.Mode.String(), t.State, t.Pinned.Short()})
+		rows = append(rows, []string{t.Server + "/" + t.Tool, t.Class.String(), strings.Join(kinds, ","), reviewed, t.Mode.String(), t.State, t.Pinned.Short()})
 	}
 	e.table("TOOL CLASS KINDS REVIEWED MODE STATE PIN", rows)
 	return nil

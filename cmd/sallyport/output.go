@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"runtime/debug"
 	"strings"
 	"text/tabwriter"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/api"
 )
 
@@ -106,34 +104,4 @@ func count(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-// printRefusal says what was refused, by which rule, and what would make it
-// pass.
-func printRefusal(w io.Writer, action string, d sallyport.Decision, id, ask sallyport.ID) {
-	word := map[sallyport.Verdict]string{sallyport.Deny: "denied", sallyport.Ask: "waits for approval", sallyport.Permit: "permitted"}[d.Verdict]
-	fmt.Fprintf(w, "%s: %s\n", word, action)
-	for _, r := range d.Reasons {
-		if r.Verdict == sallyport.Permit {
-			continue
-		}
-		rule := r.Code
-		if r.Rule != "" {
-			rule = r.Rule
-		}
-		at := ""
-		if r.At != "" {
-			at = "   (" + r.At + ")"
-		}
-		fmt.Fprintf(w, "  rule      %s%s   %q\n", rule, at, r.Text)
-		if r.Fix != "" {
-			fmt.Fprintf(w, "  to pass   %s\n", r.Fix)
-		}
-	}
-	if ask != "" {
-		fmt.Fprintf(w, "  approve   sallyport approve %s\n", ask)
-	}
-	if id != "" {
-		fmt.Fprintf(w, "  decision  %s   see: sallyport show %s\n", id, id)
-	}
 }
