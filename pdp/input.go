@@ -1,7 +1,6 @@
 package pdp
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/sallyport-dev/sallyport"
@@ -12,11 +11,16 @@ import (
 // definition and the policy bundle stand in it by their digests; everything
 // else stands in it whole, so that a record of it replays.
 func (in Input) Append(dst []byte) []byte {
+	return in.appendWith(dst, canon.AppendCall(nil, in.Call))
+}
+
+// appendWith is Append for whoever has the canonical form of the call.
+func (in *Input) appendWith(dst, call []byte) []byte {
 	w := canon.NewBuilder(dst)
 	if in.Policy != nil {
 		w.Digest("bundle", in.Policy.Digest())
 	}
-	w.With("call", func(b []byte) []byte { return canon.AppendCall(b, in.Call) })
+	w.Raw("call", call)
 	w.Digest("call_digest", in.Digest)
 	w.List("chain", len(in.Chain), func(b []byte, i int) []byte { return in.Chain[i].append(b) })
 	w.Str("engine", in.Engine)
@@ -53,8 +57,8 @@ func (p Party) append(dst []byte) []byte {
 	return w.Done()
 }
 
-func (in Input) appendTask(dst []byte) []byte {
-	t := in.Task
+func (in *Input) appendTask(dst []byte) []byte {
+	t := &in.Task
 	w := canon.NewBuilder(dst)
 	if len(t.Approvals) > 0 {
 		w.List("approvals", len(t.Approvals), func(b []byte, i int) []byte {
@@ -72,7 +76,12 @@ func (in Input) appendTask(dst []byte) []byte {
 	if len(t.Meters) > 0 {
 		w.With("meters", func(b []byte) []byte {
 			mw := canon.NewBuilder(b)
-			for _, k := range slices.SortedFunc(maps.Keys(t.Meters), canon.Compare) {
+			keys := make([]string, 0, len(t.Meters))
+			for k := range t.Meters {
+				keys = append(keys, k)
+			}
+			slices.SortFunc(keys, canon.Compare)
+			for _, k := range keys {
 				mw.Str(k, t.Meters[k].String())
 			}
 			return mw.Done()
@@ -92,8 +101,8 @@ func (in Input) appendTask(dst []byte) []byte {
 	return w.Done()
 }
 
-func (in Input) appendTool(dst []byte) []byte {
-	t := in.Tool
+func (in *Input) appendTool(dst []byte) []byte {
+	t := &in.Tool
 	w := canon.NewBuilder(dst)
 	w.Str("class", t.Class.String())
 	if len(t.Kinds) > 0 {

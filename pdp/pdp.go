@@ -67,7 +67,8 @@ func Decide(in Input) sallyport.Decision {
 // DecideText is Decide for whoever records the decision: it also returns the
 // canonical form of the input, which the decision names by its digest.
 func DecideText(in Input) (sallyport.Decision, []byte) {
-	text := in.Append(make([]byte, 0, 3072))
+	call := canon.AppendCall(make([]byte, 0, 512+len(in.Call.Args)+len(in.Call.Extra)), in.Call)
+	text := in.appendWith(make([]byte, 0, 2048+len(call)), call)
 	d := sallyport.Decision{
 		Verdict: sallyport.Permit,
 		Class:   in.Tool.Class,
@@ -83,15 +84,15 @@ func DecideText(in Input) (sallyport.Decision, []byte) {
 		d.Read.Bundle = in.Policy.Digest()
 	}
 	m := meeting{d: &d}
-	m.layer(sallyport.LayerCall, callLayer(in))
-	m.layer(sallyport.LayerIdentity, identityLayer(in))
-	m.layer(sallyport.LayerLifecycle, lifecycleLayer(in))
-	m.layer(sallyport.LayerTool, toolLayer(in))
-	grant, misses := mandateLayer(in)
+	m.layer(sallyport.LayerCall, callLayer(&in, canon.Digest(canon.DomainCall, call)))
+	m.layer(sallyport.LayerIdentity, identityLayer(&in))
+	m.layer(sallyport.LayerLifecycle, lifecycleLayer(&in))
+	m.layer(sallyport.LayerTool, toolLayer(&in))
+	grant, misses := mandateLayer(&in)
 	m.layer(sallyport.LayerMandate, misses)
-	policyLayer(in, &m)
+	policyLayer(&in, &m)
 	m.layer(sallyport.LayerApproval, refused(in))
-	reserve, over := meterLayer(in, grant)
+	reserve, over := meterLayer(&in, grant)
 	m.layer(sallyport.LayerMeters, over)
 
 	slices.SortFunc(d.Reasons, compareReasons)
@@ -196,10 +197,11 @@ func deny(code, text, fix string) sallyport.Reason {
 	return sallyport.Reason{Code: code, Text: text, Fix: fix}
 }
 
-// callLayer is L0: the digest stands for exactly this call.
-func callLayer(in Input) []sallyport.Reason {
+// callLayer is L0: the digest stands for exactly this call, whose own digest
+// is computed here and nowhere believed.
+func callLayer(in *Input, computed sallyport.Digest) []sallyport.Reason {
 	switch {
-	case in.Digest != canon.CallDigest(in.Call):
+	case in.Digest != computed:
 		return []sallyport.Reason{deny(CodeCallDigest, "the digest is not that of the call", "")}
 	case in.Args.Kind() != canon.Object || string(in.Args.Canonical()) != string(in.Call.Args):
 		return []sallyport.Reason{deny(CodeCallDigest, "the arguments are not those of the call", "")}
@@ -213,7 +215,7 @@ func callLayer(in Input) []sallyport.Reason {
 
 // identityLayer is L1: a user and at least one agent, all known, owned and
 // not expired, and the one whose key was proved.
-func identityLayer(in Input) []sallyport.Reason {
+func identityLayer(in *Input) []sallyport.Reason {
 	if len(in.Chain) < 2 || len(in.Chain) != len(in.Call.Chain) || in.Task.Mandate == nil ||
 		in.Chain[0].Principal != in.Task.Mandate.User || in.Chain[1].Principal != in.Task.Mandate.Agent {
 		return []sallyport.Reason{deny(CodeChain, "the callers are not the user and the agent of the task", "start a task for this user and agent")}
@@ -244,7 +246,7 @@ func identityLayer(in Input) []sallyport.Reason {
 }
 
 // lifecycleLayer is L2: the task lives.
-func lifecycleLayer(in Input) []sallyport.Reason {
+func lifecycleLayer(in *Input) []sallyport.Reason {
 	if live, code := in.Task.Live(in.Now); !live {
 		return []sallyport.Reason{deny(code, "the task is over: "+strings.ReplaceAll(code, "_", " "), "start a new task")}
 	}
@@ -252,7 +254,7 @@ func lifecycleLayer(in Input) []sallyport.Reason {
 }
 
 // toolLayer is L3: a known tool, as it was when somebody accepted it.
-func toolLayer(in Input) []sallyport.Reason {
+func toolLayer(in *Input) []sallyport.Reason {
 	t := in.Tool
 	switch {
 	case !t.ServerKnown:
@@ -276,7 +278,7 @@ func toolLayer(in Input) []sallyport.Reason {
 func IsMethod(tool string) bool { return strings.HasPrefix(tool, "mcp:") }
 
 // mandateLayer is L4: a grant covers the tool and every argument leaf.
-func mandateLayer(in Input) (*task.Grant, []sallyport.Reason) {
+func mandateLayer(in *Input) (*task.Grant, []sallyport.Reason) {
 	if in.Task.Mandate == nil {
 		return nil, []sallyport.Reason{deny("no_grant", "there is no mandate", "start a task")}
 	}
@@ -297,7 +299,7 @@ func mandateLayer(in Input) (*task.Grant, []sallyport.Reason) {
 	return nil, rs
 }
 
-func missReason(in Input, m task.Miss) sallyport.Reason {
+func missReason(in *Input, m task.Miss) sallyport.Reason {
 	r := sallyport.Reason{Code: m.Code, Rule: m.Grant}
 	tmpl := in.Task.Mandate.Template.Name
 	arg := strings.TrimPrefix(m.Pointer, "/")
@@ -323,7 +325,7 @@ func missReason(in Input, m task.Miss) sallyport.Reason {
 
 // policyLayer is L5 and L8: Cedar for every principal of the chain, and then
 // whether the approvals at hand lift every ask.
-func policyLayer(in Input, m *meeting) {
+func policyLayer(in *Input, m *meeting) {
 	if in.Policy == nil {
 		m.layer(sallyport.LayerPolicy, []sallyport.Reason{deny(CodeNoPolicy, "no policy bundle is loaded", "sallyport policy check")})
 		return
@@ -368,7 +370,7 @@ func refused(in Input) []sallyport.Reason {
 
 // lifted returns the approvals, sorted by id, that say yes to this very call
 // for every one of the groups; nil if one is missing.
-func lifted(in Input, groups []string) []sallyport.ID {
+func lifted(in *Input, groups []string) []sallyport.ID {
 	var uses []sallyport.ID
 	for _, g := range groups {
 		found := false
@@ -387,7 +389,7 @@ func lifted(in Input, groups []string) []sallyport.ID {
 	return slices.Compact(uses)
 }
 
-func query(in Input) *policy.Query {
+func query(in *Input) *policy.Query {
 	q := &policy.Query{
 		Server: in.Call.Server, Tool: in.Call.Tool,
 		Class: in.Tool.Class, Kinds: in.Tool.Kinds, Sensitivity: in.Tool.Sensitivity,
@@ -409,7 +411,7 @@ func query(in Input) *policy.Query {
 }
 
 // meterLayer is L7: the limits of the mandate, calls in flight included.
-func meterLayer(in Input, g *task.Grant) ([]sallyport.MeterDelta, []sallyport.Reason) {
+func meterLayer(in *Input, g *task.Grant) ([]sallyport.MeterDelta, []sallyport.Reason) {
 	if g == nil {
 		return nil, nil // L4 has denied; there is nothing to spend
 	}

@@ -42,9 +42,14 @@ type Fact struct {
 	Value  any // written as JSON; nil deletes the fact
 }
 
-// maxYields is how often the committer lets others run before it takes what
-// has queued up. It costs nothing when nobody else can run.
-const maxYields = 6
+// After a batch of at least yieldFrom, the committer lets others run up to
+// maxYields times before it takes what has queued up: those whom that batch
+// has answered queue again, and one sync serves them all. With few callers it
+// would only wait for work that has nothing to do with the ledger.
+const (
+	yieldFrom = 64
+	maxYields = 4
+)
 
 // noteDelay bounds how long a Note waits for a batch to travel with.
 const noteDelay = 50 * time.Millisecond
@@ -61,9 +66,11 @@ func (s *Store) commitLoop() {
 	defer due.Stop()
 	var wrote uint64
 	var batch []*op
+	last := 0 // size of the last batch
 	flush := func() {
 		if len(batch) > 0 {
 			s.commit(batch)
+			last = len(batch)
 			batch = batch[:0]
 			due.Stop()
 		}
@@ -106,9 +113,7 @@ func (s *Store) commitLoop() {
 				batch = append(batch, o)
 				urgent = urgent || !o.lazy
 			default:
-				// Whoever can run now, and above all whom the last batch has
-				// answered, gets to queue first: one sync then serves more.
-				if yields == maxYields {
+				if last < yieldFrom || yields == maxYields {
 					break drain
 				}
 				yields++

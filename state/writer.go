@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 
 	"github.com/sallyport-dev/sallyport"
@@ -175,8 +174,13 @@ func (w *writer) fact(f Fact) error {
 }
 
 func appendMeters(m map[string]canon.Decimal) []byte {
-	b := canon.NewBuilder(nil)
-	for _, k := range slices.SortedFunc(maps.Keys(m), canon.Compare) {
+	b := canon.NewBuilder(make([]byte, 0, 64*(len(m)+1)))
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, canon.Compare)
+	for _, k := range keys {
 		b.Str(k, m[k].String())
 	}
 	return b.Done()
