@@ -67,7 +67,7 @@ func Decide(in Input) sallyport.Decision {
 // DecideText is Decide for whoever records the decision: it also returns the
 // canonical form of the input, which the decision names by its digest.
 func DecideText(in Input) (sallyport.Decision, []byte) {
-	call := canon.AppendCall(make([]byte, 0, 512+len(in.Call.Args)+len(in.Call.Extra)), in.Call)
+	call := canon.AppendCall(make([]byte, 0, 768+2*len(in.Call.Args)+len(in.Call.Extra)), in.Call)
 	text := in.appendWith(make([]byte, 0, 2048+len(call)), call)
 	d := sallyport.Decision{
 		Verdict: sallyport.Permit,
@@ -84,7 +84,7 @@ func DecideText(in Input) (sallyport.Decision, []byte) {
 		d.Read.Bundle = in.Policy.Digest()
 	}
 	m := meeting{d: &d}
-	m.layer(sallyport.LayerCall, callLayer(&in, canon.Digest(canon.DomainCall, call)))
+	m.layer(sallyport.LayerCall, callLayer(&in, canon.Digest(canon.DomainCall, call), in.Args.Append(call[len(call):])))
 	m.layer(sallyport.LayerIdentity, identityLayer(&in))
 	m.layer(sallyport.LayerLifecycle, lifecycleLayer(&in))
 	m.layer(sallyport.LayerTool, toolLayer(&in))
@@ -197,13 +197,14 @@ func deny(code, text, fix string) sallyport.Reason {
 	return sallyport.Reason{Code: code, Text: text, Fix: fix}
 }
 
-// callLayer is L0: the digest stands for exactly this call, whose own digest
-// is computed here and nowhere believed.
-func callLayer(in *Input, computed sallyport.Digest) []sallyport.Reason {
+// callLayer is L0: the digest stands for exactly this call. What it is
+// compared with, the call's digest and the canonical arguments, was computed
+// from the input just now.
+func callLayer(in *Input, computed sallyport.Digest, args []byte) []sallyport.Reason {
 	switch {
 	case in.Digest != computed:
 		return []sallyport.Reason{deny(CodeCallDigest, "the digest is not that of the call", "")}
-	case in.Args.Kind() != canon.Object || string(in.Args.Canonical()) != string(in.Call.Args):
+	case in.Args.Kind() != canon.Object || string(args) != string(in.Call.Args):
 		return []sallyport.Reason{deny(CodeCallDigest, "the arguments are not those of the call", "")}
 	case in.Task.Mandate == nil || in.Call.Task != in.Task.ID || in.Call.TaskDigest != in.Task.Digest:
 		return []sallyport.Reason{deny(CodeCallDigest, "the call belongs to another task", "")}
