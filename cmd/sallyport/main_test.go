@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"mcplist":   mcplist,
 		"mcppost":   mcppost,
 		"mcpstub":   mcpstub,
+		"sdkclient": sdkclient,
 	})
 }
 

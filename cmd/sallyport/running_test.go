@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,7 +61,8 @@ func serveFiles(t *testing.T, files map[string]string) *running {
 			t.Errorf("the gateway ended with %v", err)
 		}
 		if t.Failed() {
-			t.Logf("the gateway said:\n%s", log.String())
+			records, _ := g.sallyport("ledger", "show") // whatever it says helps
+			t.Logf("the gateway said:\n%s%s", log.String(), records)
 		}
 		if out, err := g.sallyport("ledger", "verify"); err != nil {
 			t.Errorf("the ledger: %v\n%s", err, out)
@@ -88,13 +90,14 @@ func (g *running) command(args ...string) *exec.Cmd {
 // start starts a process and returns how it ended, when it has.
 func start(t *testing.T, c *exec.Cmd) <-chan error {
 	t.Helper()
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- c.Wait(); close(exited) }()
 	t.Cleanup(func() {
-		_ = c.Process.Kill() // it is gone in every test that passes
+		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) // it is gone in every test that passes
 		<-exited
 	})
 	return exited
@@ -114,6 +117,15 @@ func await(t *testing.T, exited <-chan error, ready func() error) {
 			t.Fatalf("it did not become ready: %v", err)
 		}
 	}
+}
+
+func lookPath(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // freeAddress is an address of the loopback interface on which nobody listens
