@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,6 +29,9 @@ func ledgerCommand(e *env) *cobra.Command {
 				return nil, err
 			}
 			store = cfg.storePath()
+		}
+		if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) {
+			return nil, &sallyport.Error{Kind: sallyport.ENotFound, Code: "no_ledger", Text: "there is no ledger at " + store, Fix: "name another with --store; a gateway makes its own when it starts"}
 		}
 		return state.OpenReader(ctx, store)
 	}

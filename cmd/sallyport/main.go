@@ -128,20 +128,38 @@ Without a command it says what is running and what waits for a human.`,
 		decideCommand(e), ledgerCommand(e), mcpCommand(e), benchCommand(e), versionCommand(e),
 		showCommand(e),
 	)
-	for _, c := range root.Commands() {
-		usageArgs(c)
+	// Cobra checks required flags late, and without a usage error.
+	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
+		if err := cmd.ValidateRequiredFlags(); err != nil {
+			return usageError{fmt.Errorf("%w\n  fix:   %s --help", err, cmd.CommandPath())}
+		}
+		return nil
 	}
+	usageArgs(root)
 	return root
 }
 
-// usageArgs makes wrong arguments a usage error of every command.
+// usageArgs makes wrong arguments, and names of no command, a usage error of
+// every command.
 func usageArgs(c *cobra.Command) {
+	if c.Run == nil && c.RunE == nil {
+		// A group of commands: alone it explains itself.
+		c.Args = cobra.NoArgs
+		c.RunE = func(cmd *cobra.Command, args []string) error { return cmd.Help() }
+	}
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usageError{fmt.Errorf("%w\n  fix:   %s --help", err, cmd.CommandPath())}
+			err := check(cmd, args)
+			if err == nil {
+				return nil
 			}
-			return nil
+			fix := cmd.CommandPath() + " --help"
+			if cmd.HasSubCommands() {
+				if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+					fix = "did you mean " + cmd.CommandPath() + " " + near[0] + "?"
+				}
+			}
+			return usageError{fmt.Errorf("%w\n  fix:   %s", err, fix)}
 		}
 	}
 	for _, sub := range c.Commands() {

@@ -55,7 +55,7 @@ func policyCommand(e *env) *cobra.Command {
 			} else {
 				for _, r := range results {
 					if !r.OK {
-						fmt.Fprintf(e.stdout, "FAIL  %s\n  want  %s\n  got   %s\n", r.Name, r.Want, r.Got)
+						fmt.Fprintf(e.stdout, "FAIL  %s  %s\n  want  %s\n  got   %s\n", r.At, r.Name, r.Want, r.Got)
 					}
 				}
 				fmt.Fprintf(e.stdout, "%d passed, %d failed\n", len(results)-failed, failed)
