@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -167,6 +166,3 @@ func thisMachine() machine {
 	}
 	return m
 }
-
-// quiet starts a measurement without the garbage of the one before.
-func quiet() { runtime.GC(); debug.FreeOSMemory() }

@@ -58,7 +58,7 @@ func (b *bench) race(ctx context.Context, cs ...contender) ([]benchRow, error) {
 
 // lap lets the callers work for a span. The first error ends it.
 func (c contender) lap(ctx context.Context, span time.Duration) (lap, error) {
-	quiet()
+	runtime.GC() // without the garbage of the contender before
 	took := make([][]time.Duration, c.callers)
 	errs := make([]error, c.callers)
 	for i := range took {

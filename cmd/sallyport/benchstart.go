@@ -37,7 +37,6 @@ func (b *bench) start(ctx context.Context) ([]benchRow, error) {
 		return nil, err
 	}
 	gate.stop()
-	gate.session.client = nil
 
 	first := benchRow{Name: "start/first-decision", Callers: 1}
 	idle := benchRow{Name: "start/idle"}
