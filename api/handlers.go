@@ -100,6 +100,11 @@ func (s *Server) taskState(r *http.Request, who Caller) (any, error) {
 	if err := read(r, &in); err != nil {
 		return nil, err
 	}
+	switch in.State {
+	case task.Completed, task.Revoked, task.Suspended, task.Active:
+	default:
+		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_state", Text: "nobody can make a task " + string(in.State), Fix: "it is one of completed, revoked, suspended, active"}
+	}
 	if _, err := s.c.Gateway.EndTask(r.Context(), st.ID, in.State, who.User.ID); err != nil {
 		return nil, err
 	}

@@ -154,9 +154,13 @@ func usageArgs(c *cobra.Command) {
 				return nil
 			}
 			fix := cmd.CommandPath() + " --help"
-			if cmd.HasSubCommands() {
-				if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-					fix = "did you mean " + cmd.CommandPath() + " " + near[0] + "?"
+			var names []string
+			for _, sub := range cmd.Commands() {
+				names = append(names, sub.Name())
+			}
+			if len(args) > 0 {
+				if near := sallyport.Nearest(args[0], names); near != "" {
+					fix = "did you mean " + cmd.CommandPath() + " " + near + "?"
 				}
 			}
 			return usageError{fmt.Errorf("%w\n  fix:   %s", err, fix)}
