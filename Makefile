@@ -43,6 +43,11 @@ race:
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
+# The official MCP conformance suite, direct and through the gateway, ten times
+# for each revision.
+conformance:
+	@scripts/conformance $(or $(N),10)
+
 bench: build
 	@bin/sallyport bench
 

@@ -40,7 +40,6 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		ContinueOnError:     true,
 		Setup: func(e *testscript.Env) error {
 			s := startStub(e.WorkDir)
 			e.Defer(s.stop)
