@@ -24,7 +24,7 @@ demo: build
 test: lint fixtures unit race fuzz
 
 lint:
-	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "fix: gofmt -w ."; exit 1; }
+	@test -z "$$(git ls-files "*.go" | xargs gofmt -l | tee /dev/stderr)" || { echo "fix: gofmt -w ."; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	@scripts/vulncheck $(GOVULNCHECK)

@@ -55,13 +55,13 @@ func TestJSONTestSuite(t *testing.T) {
 func TestCanonicalForm(t *testing.T) {
 	for in, want := range map[string]string{
 		// RFC 8785 section 3.2.2 and 3.2.3.
-		`{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001],"string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}`: "!number_precision",
-		`{"numbers":[333333333.3333333,1E30,4.50,2e-3,0.000000000000000000000000001],"string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}`:  `{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}`,
+		`{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001],"string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}`:                                        "!number_precision",
+		`{"numbers":[333333333.3333333,1E30,4.50,2e-3,0.000000000000000000000000001],"string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}`:                                         `{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}`,
 		`{"\u20ac":"Euro Sign","\r":"Carriage Return","\ufb33":"Hebrew Letter Dalet With Dagesh","1":"One","\ud83d\ude00":"Emoji: Grinning Face","\u0080":"Control","\u00f6":"Latin Small Letter O With Diaeresis"}`: "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u0080\":\"Control\",\"ö\":\"Latin Small Letter O With Diaeresis\",\"€\":\"Euro Sign\",\"😀\":\"Emoji: Grinning Face\",\"\ufb33\":\"Hebrew Letter Dalet With Dagesh\"}",
 		// Numbers, on purpose.
 		`9007199254740993`: `9007199254740993`, `-9007199254740993`: `-9007199254740993`,
 		`123456789012345678901234567890`: `123456789012345678901234567890`,
-		`1e300`: `1e+300`, `1E+300`: `1e+300`, `-0`: `0`, `-0.0`: `0`, `-0e9`: `0`, `0.0`: `0`,
+		`1e300`:                          `1e+300`, `1E+300`: `1e+300`, `-0`: `0`, `-0.0`: `0`, `-0e9`: `0`, `0.0`: `0`,
 		`1.0`: `1`, `100e-2`: `1`, `1e21`: `1e+21`, `1e20`: `100000000000000000000`, `1.5e-7`: `1.5e-7`, `0.000001`: `0.000001`, `1e-7`: `1e-7`,
 		`0.1`: `0.1`, `0.30000000000000004`: `0.30000000000000004`, `5e-324`: `5e-324`, `1.7976931348623157e308`: `1.7976931348623157e+308`,
 		`0.1000000000000000055`: "!number_precision", `1e400`: "!number_precision", `9007199254740993.0`: "!number_precision", `1e-400`: "!number_precision",

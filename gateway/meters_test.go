@@ -125,4 +125,3 @@ func exec(t *testing.T, db *sql.DB, q string) {
 		t.Fatal(err)
 	}
 }
-

@@ -94,7 +94,7 @@ type Sources struct {
 func ParseInput(text []byte, src Sources) (Input, error) {
 	var in Input
 	bad := func(err error) (Input, error) {
-		return Input{}, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_input", Text: "the input is not one that decide reads: " + err.Error(), Fix: "see docs/decide.md, or take one from: sallyport show DECISION --json"}
+		return Input{}, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_input", Text: "the input is not one that decide reads: " + err.Error(), Fix: "see docs/decide.md and docs/examples/refund.json"}
 	}
 	v, err := canon.Parse(text, canon.FileLimits)
 	if err != nil {
