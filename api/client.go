@@ -183,10 +183,10 @@ func (c *Client) Tool(ctx context.Context, server, tool string) (ToolInfo, error
 	return t, c.do(ctx, "GET", "/v1/catalog/"+url.PathEscape(server)+"/"+url.PathEscape(tool), nil, &t)
 }
 
-// AcceptTool makes observed definitions the accepted ones.
-func (c *Client) AcceptTool(ctx context.Context, a Accept) ([]ToolInfo, error) {
-	var ts []ToolInfo
-	return ts, c.do(ctx, "POST", "/v1/catalog/accept", a, &ts)
+// AcceptTool makes an observed definition the accepted one.
+func (c *Client) AcceptTool(ctx context.Context, a Accept) (ToolInfo, error) {
+	var t ToolInfo
+	return t, c.do(ctx, "POST", "/v1/catalog/accept", a, &t)
 }
 
 // ReloadPolicy loads the policy files again.

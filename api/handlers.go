@@ -176,7 +176,7 @@ func (s *Server) addAgent(r *http.Request, who Caller) (any, error) {
 	}
 	now := s.c.Now().UTC().Truncate(time.Second)
 	a := gateway.Agent{
-		Name: in.Name, ID: id, Owner: in.Owner, Contact: in.Contact, Purpose: in.Purpose, Groups: in.Groups,
+		Name: in.Name, ID: id, Owner: s.c.People.userID(in.Owner), Contact: in.Contact, Purpose: in.Purpose, Groups: in.Groups,
 		Key: thumb, Created: now, Expires: now.Add(in.TTL),
 	}
 	return a, s.c.Gateway.PutAgent(r.Context(), a, "add", who.User.ID)
@@ -266,24 +266,13 @@ func (s *Server) accept(r *http.Request, who Caller) (any, error) {
 	if err := s.knownServer(in.Server); err != nil {
 		return nil, err
 	}
-	out := []ToolInfo{}
-	for _, f := range s.c.Catalog.List(in.Server) {
-		if in.Tool != "" && f.Tool != in.Tool || in.Tool == "" && toolInfo(f).State == "ok" || f.Observed.IsZero() {
-			continue
-		}
-		d := in.Digest
-		if d.IsZero() {
-			d = f.Observed
-		}
-		if err := s.c.Gateway.Accept(r.Context(), in.Server, f.Tool, d, who.User.ID); err != nil {
-			return nil, err
-		}
-		out = append(out, toolInfo(s.c.Catalog.Facts(in.Server, f.Tool)))
+	if in.Tool == "" || in.Digest.IsZero() {
+		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_body", "name the tool, and the digest of the definition that was looked at")
 	}
-	if len(out) == 0 && in.Tool != "" {
-		return nil, &sallyport.Error{Kind: sallyport.ENotFound, Code: "unknown_tool", Text: "server " + in.Server + " offers no tool " + in.Tool, Fix: "sallyport catalog list " + in.Server}
+	if err := s.c.Gateway.Accept(r.Context(), in.Server, in.Tool, in.Digest, who.User.ID); err != nil {
+		return nil, err
 	}
-	return out, nil
+	return toolInfo(s.c.Catalog.Facts(in.Server, in.Tool)), nil
 }
 
 func (s *Server) reload(r *http.Request, who Caller) (any, error) {

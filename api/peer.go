@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os/user"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -64,14 +65,23 @@ func (p People) caller(r *http.Request) (Caller, error) {
 	if err == nil {
 		name = u.Username
 	}
-	c := Caller{OSUser: name, User: sallyport.Principal{Kind: sallyport.UserKind, ID: p.Users[name]}, Operator: uid == p.UID || uid == 0}
-	if c.User.ID == "" {
-		c.User.ID = name + "@" + p.Domain
-	}
+	c := Caller{OSUser: name, User: sallyport.Principal{Kind: sallyport.UserKind, ID: p.userID(name)}, Operator: uid == p.UID || uid == 0}
 	for _, o := range p.Operators {
 		c.Operator = c.Operator || o == name || len(o) > 1 && o[0] == '%' && inGroup(u, o[1:])
 	}
 	return c, nil
+}
+
+// userID is the user id of an account of this machine. A name with an @ is a
+// user id already; the empty name stays empty.
+func (p People) userID(name string) string {
+	switch {
+	case name == "" || strings.Contains(name, "@"):
+		return name
+	case p.Users[name] != "":
+		return p.Users[name]
+	}
+	return name + "@" + p.Domain
 }
 
 func inGroup(u *user.User, group string) bool {

@@ -72,10 +72,7 @@ func (s *Server) taskFor(r *http.Request, who Caller, d TaskRequest, user, agent
 		if st.Mandate.User != user || st.Mandate.Agent != agent || st.Mandate.Holder != holder {
 			return task.View{}, sallyport.Errorf(sallyport.ENotFound, "unknown_task", "there is no task %s", d.Task)
 		}
-		if live, code := st.Live(now); !live {
-			return task.View{}, &sallyport.Error{Kind: sallyport.EForbidden, Code: code, Text: "task " + string(d.Task) + " is over", Fix: "start a new task"}
-		}
-		return st.View, nil
+		return st.View, s.c.Gateway.Renewable(st.View)
 	}
 	templates := s.c.Templates()
 	t, ok := templates[d.Template]

@@ -112,11 +112,13 @@ type Answer struct {
 	Yes bool `json:"yes"`
 }
 
-// Accept names the definition of a tool that becomes the accepted one.
+// Accept names the definition of a tool that becomes the accepted one. The
+// digest is of what the person looked at: if the server has changed it since,
+// nothing is accepted.
 type Accept struct {
 	Server string           `json:"server"`
-	Tool   string           `json:"tool"` // "" accepts every changed tool of the server
-	Digest sallyport.Digest `json:"digest,omitzero"`
+	Tool   string           `json:"tool"`
+	Digest sallyport.Digest `json:"digest"`
 }
 
 // ToolInfo is what the catalog knows of a tool.

@@ -44,12 +44,18 @@ type Desk struct {
 	now    func() time.Time
 
 	mu      sync.Mutex
-	waiting map[sallyport.ID]chan struct{} // closed when an ask is settled
+	waiting map[sallyport.ID]*waiters
+}
+
+// waiters are those who wait for one ask.
+type waiters struct {
+	settled chan struct{} // closed when the ask is settled
+	n       int
 }
 
 // NewDesk makes a Desk for the groups of the config.
 func NewDesk(store *state.Store, groups []Group, now func() time.Time) *Desk {
-	d := &Desk{store: store, groups: map[string]Group{}, now: now, waiting: map[sallyport.ID]chan struct{}{}}
+	d := &Desk{store: store, groups: map[string]Group{}, now: now, waiting: map[sallyport.ID]*waiters{}}
 	for _, g := range groups {
 		d.groups[g.Name] = g
 	}
@@ -73,7 +79,7 @@ type Question struct {
 func (d *Desk) Open(q Question, at time.Time) *state.Ask {
 	a := &state.Ask{
 		ID: sallyport.NewID(sallyport.AskID), Task: q.Call.Task, Decision: q.Decision, Call: q.Digest,
-		Groups: q.Spec.Groups, State: state.AskPending,
+		Groups: q.Spec.Groups, State: state.AskPending, TTLMillis: q.Spec.TTLMillis,
 		Created: at, Expires: at.Add(PendingTTL),
 	}
 	if a.Expires.After(q.Mandate.Expires) {
@@ -89,15 +95,16 @@ func (d *Desk) Open(q Question, at time.Time) *state.Ask {
 func (d *Desk) Settled(id sallyport.ID) (<-chan struct{}, func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	ch := d.waiting[id]
-	if ch == nil {
-		ch = make(chan struct{})
-		d.waiting[id] = ch
+	w := d.waiting[id]
+	if w == nil {
+		w = &waiters{settled: make(chan struct{})}
+		d.waiting[id] = w
 	}
-	return ch, func() {
+	w.n++
+	return w.settled, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.waiting[id] == ch {
+		if w.n--; w.n == 0 && d.waiting[id] == w {
 			delete(d.waiting, id)
 		}
 	}
@@ -106,14 +113,14 @@ func (d *Desk) Settled(id sallyport.ID) (<-chan struct{}, func()) {
 func (d *Desk) wake(id sallyport.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if ch := d.waiting[id]; ch != nil {
-		close(ch)
+	if w := d.waiting[id]; w != nil {
+		close(w.settled)
 		delete(d.waiting, id)
 	}
 }
 
-// Answer records an approver's yes or no, for every group that asks and that
-// the approver may speak for. It returns the ask as it stands afterwards.
+// Answer records an approver's yes or no, for the first group that still asks
+// and that the approver may speak for: one person is never two. It returns the ask as it stands afterwards.
 // EForbidden: the approver may speak for none of the groups; EConflict: the
 // ask is settled or has lapsed.
 func (d *Desk) Answer(ctx context.Context, id sallyport.ID, approver sallyport.Principal, owner func(agent string) string, yes bool) (state.Ask, error) {
@@ -126,10 +133,10 @@ func (d *Desk) Answer(ctx context.Context, id sallyport.ID, approver sallyport.P
 			continue
 		}
 		err = d.answer(ctx, ask, g, approver, owner, yes)
-		if err == nil && !yes {
-			break // one eligible no ends it
+		if err == nil {
+			break
 		}
-		if err != nil && sallyport.KindOf(err) != sallyport.EForbidden {
+		if sallyport.KindOf(err) != sallyport.EForbidden {
 			return ask, err
 		}
 	}
@@ -159,9 +166,12 @@ func (d *Desk) answer(ctx context.Context, ask state.Ask, group string, approver
 		if err := d.eligible(group, approver, st.Mandate, owner(st.Mandate.Agent.ID)); err != nil {
 			return state.Change{}, err
 		}
+		if slices.ContainsFunc(st.Asks[i].Answers, func(w state.Answer) bool { return w.Approver == approver }) {
+			return state.Change{}, sallyport.Errorf(sallyport.EForbidden, "not_eligible", "%s has answered for another group; this one needs another person", approver.ID)
+		}
 		w := &state.Answer{Ask: ask.ID, Group: group, Yes: yes, Approver: approver, At: now, NotAfter: now.Add(refusalTTL)}
 		if yes {
-			w.NotAfter = ask.Expires
+			w.NotAfter = now.Add(time.Duration(ask.TTLMillis) * time.Millisecond)
 		}
 		e, err := ledger.Event(state.KindApproval, ask.ID, now, map[string]any{
 			"decision": ask.Decision, "group": group, "yes": yes, "render": ask.RenderDigest, "not_after": w.NotAfter.UTC().Format(canon.TimeFormat),
@@ -214,7 +224,10 @@ func render(q Question, expires time.Time) string {
 		if r, ok := q.Roles[m.Name]; ok {
 			role = " (" + r.String() + ")"
 		}
-		fmt.Fprintf(&b, "  %s%s  %s\n", visible(m.Name), role, fold(string(m.Value.Canonical())))
+		fmt.Fprintf(&b, "  %s%s  %s\n", fold(m.Name), role, fold(string(m.Value.Canonical())))
+	}
+	if len(q.Call.Extra) > 0 {
+		fmt.Fprintf(&b, "  beside the arguments  %s\n", fold(string(q.Call.Extra)))
 	}
 	fmt.Fprintf(&b, "asked by  %s for %s, task %s, template %s\n", visible(q.Mandate.Agent.ID), visible(q.Mandate.User.ID), q.Call.Task, visible(q.Mandate.Template.Name))
 	for _, r := range q.Reasons {
@@ -228,8 +241,9 @@ func render(q Question, expires time.Time) string {
 	return b.String()
 }
 
-// maxShown is how much of a value an approver sees at once.
-const maxShown = 400
+// maxShown is how many bytes of a value an approver sees. What is longer is
+// said to be, with its length and digest.
+const maxShown = 4096
 
 // fold shows a canonical value, shortened with its length and digest.
 func fold(s string) string {

@@ -109,6 +109,23 @@ func (d *Directory) parties(chain []sallyport.Principal) []pdp.Party {
 	return ps
 }
 
+// callable reports why a chain of principals may not use the gateway now, nil
+// if it may: what a decision checks in its identity layer, for traffic that is
+// no call.
+func (d *Directory) callable(chain []sallyport.Principal, now time.Time) error {
+	for _, p := range d.parties(chain) {
+		switch {
+		case !p.Known || p.Kind == sallyport.AgentKind && p.Owner == "":
+			return sallyport.Errorf(sallyport.EForbidden, "unknown_principal", "%s %s is not registered", p.Kind, p.ID)
+		case p.Suspended:
+			return sallyport.Errorf(sallyport.EForbidden, "suspended", "agent %s is suspended", p.ID)
+		case !p.Expires.IsZero() && !now.Before(p.Expires):
+			return sallyport.Errorf(sallyport.EForbidden, "agent_expired", "the registration of agent %s has expired", p.ID)
+		}
+	}
+	return nil
+}
+
 func (d *Directory) restore(ctx context.Context, s *state.Store) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

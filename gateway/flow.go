@@ -78,6 +78,9 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 		}
 		if p.Decision.Ask != nil && !p.Decision.Forward {
 			a := pending(st, p.Digest, in.Now)
+			if a == nil && open(st, in.Now) >= maxAsks {
+				return ch, nil // the questions of one task must not drown the approvers
+			}
 			if a == nil {
 				a = g.desk.Open(approval.Question{
 					Decision: p.ID, Call: p.Call, Args: req.Args, Digest: p.Digest, Class: p.Decision.Class, Roles: facts.Roles,
@@ -99,6 +102,10 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 	return p, d, nil
 }
 
+// maxAsks bounds the questions of one task that are open at once. Beyond it a
+// call that would ask is refused without one.
+const maxAsks = 32
+
 // pending finds an unanswered ask for the same call: an impatient caller does
 // not multiply the questions.
 func pending(st state.TaskState, call sallyport.Digest, now time.Time) *state.Ask {
@@ -109,6 +116,17 @@ func pending(st state.TaskState, call sallyport.Digest, now time.Time) *state.As
 		return nil
 	}
 	return &st.Asks[i]
+}
+
+// open counts the questions of a task that wait for an answer.
+func open(st state.TaskState, now time.Time) int {
+	n := 0
+	for _, a := range st.Asks {
+		if a.State == state.AskPending && now.Before(a.Expires) {
+			n++
+		}
+	}
+	return n
 }
 
 // waitNotice is how often a held caller is told that it is still waiting.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/policy"
 	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
 )
 
 // Gateway decides, records and lets pass. It is safe for concurrent use.
@@ -82,6 +84,9 @@ func (g *Gateway) CheckLive(ctx context.Context, who identity.Verified) error {
 	if live, code := st.Live(g.now()); !live {
 		return &sallyport.Error{Kind: sallyport.EForbidden, Code: code, Text: "task " + string(who.Task()) + " is over", Fix: "start a new task"}
 	}
+	if err := g.dir.callable(who.Chain(), g.now()); err != nil {
+		return err
+	}
 	if st.Digest != who.MandateDigest() || st.Mandate.Holder != who.Holder() {
 		return sallyport.Errorf(sallyport.EUnauthenticated, "wrong_task", "the token is not for this task")
 	}
@@ -100,6 +105,28 @@ func (g *Gateway) Visible(who identity.Verified, server, tool string) bool {
 		return f.ServerKnown
 	}
 	return f.Known && !f.Quarantined && st.Mandate.Mentions(server, tool, f.Class)
+}
+
+// VisibleTool reports whether a server's definition of a tool may be shown to
+// the task: the task may call it, and it is the definition that was accepted,
+// whatever session it was listed in. In observe mode everything is shown.
+func (g *Gateway) VisibleTool(who identity.Verified, server string, def canon.Value) bool {
+	name, _ := def.Get("name")
+	f := g.catalog.Facts(server, name.Text())
+	return g.Visible(who, server, name.Text()) && (f.Mode == sallyport.Observe || catalog.Digest(def) == f.Pinned)
+}
+
+// Reaches reports whether the task's mandate is about a server at all. Nothing
+// of a task goes to a server that it has no grant for.
+func (g *Gateway) Reaches(who identity.Verified, server string) bool {
+	st, err := g.store.View(context.Background(), who.Task())
+	if err != nil {
+		return false
+	}
+	if g.catalog.Facts(server, "").Mode == sallyport.Observe {
+		return true
+	}
+	return slices.ContainsFunc(st.Mandate.Grants, func(gr task.Grant) bool { return gr.Server == server || gr.Server == "*" })
 }
 
 // Ended returns a channel that is closed when the task ends.
@@ -181,7 +208,8 @@ func (g *Gateway) ObserveTools(ctx context.Context, server string, defs []canon.
 	if err := g.recordCatalog(ctx, "observe", changes, "server "+server); err != nil {
 		return err
 	}
-	return g.catalogChanged(ctx)
+	_ = g.catalogChanged(ctx) // a server's list is no place to complain; it is logged
+	return nil
 }
 
 // Accept makes a quarantined or unpinned definition the accepted one.
@@ -222,8 +250,10 @@ func (g *Gateway) catalogChanged(ctx context.Context) error {
 		return nil // still starting; the first Reload comes after discovery
 	}
 	if err := g.reload(ctx, g.files, "catalog"); err != nil {
-		// The old bundle does not know the new tools, so it denies them.
+		// The old bundle was checked against other definitions, so it denies
+		// the tools that changed.
 		g.log.Error("the policies do not fit the changed catalog; the tools that changed are denied", "error", err)
+		return &sallyport.Error{Kind: sallyport.EConflict, Code: "policy_misfit", Text: "the policies do not fit the tools as they are now, so the tools that changed are denied", Fix: "sallyport policy check, then sallyport policy reload", Err: err}
 	}
 	return nil
 }
@@ -235,7 +265,7 @@ func PolicyTools(r *catalog.Registry) []policy.Tool {
 		for _, f := range r.List(server) {
 			schema, _ := f.Definition.Get("inputSchema")
 			tools = append(tools, policy.Tool{
-				Server: f.Server, Name: f.Tool, Class: f.Class, Kinds: f.Kinds, InputSchema: schema, Types: f.Types, Resource: f.Resource.Type,
+				Server: f.Server, Name: f.Tool, Class: f.Class, Kinds: f.Kinds, InputSchema: schema, Digest: f.Pinned, Types: f.Types, Resource: f.Resource.Type,
 			})
 		}
 	}

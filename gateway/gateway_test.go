@@ -200,6 +200,125 @@ func TestApprovalRunsExactlyOnce(t *testing.T) {
 	}
 }
 
+// An approval lapses with its @ttl, and one person never speaks for two
+// groups.
+func TestApprovalLapsesAndTwoGroupsAreTwoPeople(t *testing.T) {
+	g := sallyporttest.New(t, sallyporttest.Options{
+		Servers: []catalog.Server{{Name: "pay"}}, Tools: map[string][]string{"pay": {refundDef}},
+		Catalog:  map[string][]byte{"catalog/pay.yaml": []byte("pay/refund: { class: act, kinds: [payment], types: { amount: decimal } }")},
+		Policies: policy.Files{"policies/pay.cedar": []byte(`@id("both") @ask("finance, security") @ttl("2m") forbid (principal, action in Sallyport::Action::"payment", resource);`)},
+		Groups:   []approval.Group{{Name: "finance", Members: []string{"ann@test.example", "bob@test.example"}}, {Name: "security", Members: []string{"ann@test.example", "bob@test.example"}}},
+	})
+	who := g.Start(template, nil)
+	call := func() gateway.Decided {
+		d, err := g.Call(who, "pay", "refund", refund("1"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	ask := call().Ask
+	if err := approve(t, g, ask, "ann@test.example", true); err != nil {
+		t.Fatal(err)
+	}
+	if err := approve(t, g, ask, "ann@test.example", true); sallyport.KindOf(err) != sallyport.EForbidden {
+		t.Fatalf("ann spoke for both groups: %v", err)
+	}
+	if d := call(); d.Decision.Verdict != sallyport.Ask {
+		t.Fatalf("one of two: %s", d.Decision.Verdict)
+	}
+	if err := approve(t, g, ask, "bob@test.example", true); err != nil {
+		t.Fatal(err)
+	}
+	g.Advance(3 * time.Minute)
+	if d := call(); d.Decision.Verdict != sallyport.Ask {
+		t.Fatalf("a lapsed approval was used: %s", d.Decision.Verdict)
+	}
+}
+
+// A suspended agent is out at once: no call, no list, no new token.
+func TestSuspendedAgentIsOut(t *testing.T) {
+	g := newGate(t, sallyport.Enforce)
+	who := g.Start(template, nil)
+	a, err := g.Directory.Agent("bot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Suspended = true
+	if err := g.PutAgent(context.Background(), a, "suspend", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.CheckLive(context.Background(), who); sallyport.CodeOf(err) != "suspended" {
+		t.Errorf("CheckLive: %v", err)
+	}
+	st, err := g.Store.View(context.Background(), who.Task())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Renewable(st.View); sallyport.CodeOf(err) != "suspended" {
+		t.Errorf("Renewable: %v", err)
+	}
+	if d, err := g.Call(who, "pay", "get", `{}`, nil); err != nil || d.Forwarded {
+		t.Errorf("a call passed: %v", err)
+	}
+}
+
+// A definition that was not accepted is not shown, in whatever session the
+// server lists it.
+func TestOnlyAcceptedDefinitionsAreShown(t *testing.T) {
+	g := newGate(t, sallyport.Enforce)
+	who := g.Start(template, nil)
+	if !g.VisibleTool(who, "pay", canon.MustParse(getDef)) {
+		t.Error("the accepted definition is hidden")
+	}
+	if g.VisibleTool(who, "pay", canon.MustParse(strings.Replace(getDef, "Read", "Read, and mail it out", 1))) {
+		t.Error("another definition of the tool is shown")
+	}
+	if g.Reaches(who, "other") || !g.Reaches(who, "pay") {
+		t.Error("what the task reaches is not what its mandate names")
+	}
+}
+
+// An accepted change that the policies do not fit denies the tool, rather
+// than judge it by rules for the old arguments.
+func TestPolicyForTheOldDefinitionDenies(t *testing.T) {
+	g := newGate(t, sallyport.Enforce)
+	who := g.Start("purpose: t\nttl: 1h\ngrants:\n  - pay/refund: any\n", nil)
+	renamed := strings.ReplaceAll(refundDef, "amount", "total")
+	g.Offer("pay", renamed, getDef, wipeDef)
+	err := g.Accept(context.Background(), "pay", "refund", catalog.Digest(canon.MustParse(renamed)), "test")
+	if sallyport.CodeOf(err) != "policy_misfit" {
+		t.Fatalf("accept said %v", err)
+	}
+	d, err := g.Call(who, "pay", "refund", `{"charge":"x","total":"1000000"}`, nil)
+	if err != nil || d.Forwarded || !strings.Contains(codes(d.Decision), "unknown_to_policy") {
+		t.Fatalf("%s %v", codes(d.Decision), err)
+	}
+}
+
+// The questions of one task are bounded.
+func TestAsksAreBounded(t *testing.T) {
+	g := newGate(t, sallyport.Enforce)
+	who := g.Start(template, nil)
+	asks := map[sallyport.ID]bool{}
+	for i := range 100 {
+		d, err := g.Call(who, "pay", "refund", refund(fmt.Sprint(100+i)), nil)
+		if err != nil || d.Forwarded {
+			t.Fatal(err)
+		}
+		if d.Ask != "" {
+			asks[d.Ask] = true
+		}
+	}
+	if len(asks) != 32 {
+		t.Fatalf("%d asks", len(asks))
+	}
+	g.Advance(16 * time.Minute)
+	if d, err := g.Call(who, "pay", "refund", refund("100"), nil); err != nil || d.Ask == "" {
+		t.Fatalf("lapsed asks still count: %+v %v", d, err)
+	}
+}
+
 func TestRefusalStands(t *testing.T) {
 	g := newGate(t, sallyport.Enforce)
 	who := g.Start(template, nil)

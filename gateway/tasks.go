@@ -13,18 +13,12 @@ import (
 
 // StartTask makes a task of a mandate that a human agreed to.
 func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, error) {
-	a, err := g.dir.Agent(m.Agent.ID)
-	if err != nil {
-		return task.View{}, err
-	}
 	now := g.now().UTC().Truncate(time.Millisecond)
-	switch {
-	case a.Suspended:
-		return task.View{}, sallyport.Errorf(sallyport.EForbidden, "suspended", "agent %s is suspended", a.Name)
-	case !a.Expires.IsZero() && !now.Before(a.Expires):
-		return task.View{}, sallyport.Errorf(sallyport.EForbidden, "agent_expired", "the registration of agent %s has expired", a.Name)
-	case !g.dir.KnowsUser(m.User.ID):
+	if !g.dir.KnowsUser(m.User.ID) {
 		return task.View{}, &sallyport.Error{Kind: sallyport.EForbidden, Code: "unknown_principal", Text: "user " + m.User.ID + " is not known here", Fix: "add the user under users in the config"}
+	}
+	if err := g.dir.callable([]sallyport.Principal{m.User, m.Agent}, now); err != nil {
+		return task.View{}, err
 	}
 	digest, err := m.Digest()
 	if err != nil {
@@ -64,6 +58,15 @@ func (g *Gateway) EndTask(ctx context.Context, id sallyport.ID, to task.State, b
 		g.ended(id)
 	}
 	return r, err
+}
+
+// Renewable reports why a task's token may not be minted again, nil if it may.
+func (g *Gateway) Renewable(v task.View) error {
+	now := g.now()
+	if live, code := v.Live(now); !live {
+		return &sallyport.Error{Kind: sallyport.EForbidden, Code: code, Text: "task " + string(v.ID) + " is over", Fix: "start a new task"}
+	}
+	return g.dir.callable([]sallyport.Principal{v.Mandate.User, v.Mandate.Agent}, now)
 }
 
 // sweepInterval bounds how long an expired task stays open in lists, and its

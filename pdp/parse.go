@@ -68,13 +68,14 @@ type document struct {
 }
 
 func (d *document) tools() []policy.Tool {
-	own := policy.Tool{Server: d.Tool.Server, Name: d.Tool.Tool, Class: d.Tool.Class, Kinds: d.Tool.Kinds, Resource: d.Tool.Resource.Type}
+	own := policy.Tool{Server: d.Tool.Server, Name: d.Tool.Tool, Digest: d.Tool.Pinned, Class: d.Tool.Class, Kinds: d.Tool.Kinds, Resource: d.Tool.Resource.Type}
 	var tools []policy.Tool
 	for _, t := range d.Tools {
+		var digest sallyport.Digest
 		if t.Server == own.Server && t.Tool == own.Name {
-			own = policy.Tool{}
+			digest, own = own.Digest, policy.Tool{}
 		}
-		tools = append(tools, policy.Tool{Server: t.Server, Name: t.Tool, Class: t.Class, Kinds: t.Kinds, InputSchema: t.InputSchema, Types: t.Types, Resource: t.Resource})
+		tools = append(tools, policy.Tool{Server: t.Server, Name: t.Tool, Digest: digest, Class: t.Class, Kinds: t.Kinds, InputSchema: t.InputSchema, Types: t.Types, Resource: t.Resource})
 	}
 	if own.Name != "" && !IsMethod(own.Name) {
 		tools = append(tools, own)

@@ -54,8 +54,11 @@ const (
 	validAct   = 2 * time.Second
 )
 
-// defaultAskTTL bounds an approval when no rule says @ttl.
-const defaultAskTTL = 5 * time.Minute
+// How long an approval stays usable: when no rule says @ttl, and at most.
+const (
+	defaultAskTTL = 5 * time.Minute
+	maxAskTTL     = 15 * time.Minute
+)
 
 // Decide is the meet of independent layers (DESIGN section 5). Each layer can
 // only narrow; whatever it cannot judge, it denies.
@@ -288,6 +291,11 @@ func mandateLayer(in *Input) (*task.Grant, []sallyport.Reason) {
 		Class: in.Tool.Class, Args: in.Args,
 	})
 	if cov.Grant != nil {
+		if name := ungrantedExtra(in, cov.Grant); name != "" {
+			r := deny("argument_not_granted", "the request has the parameter "+name+" beside the arguments, which the grant does not cover", "leave it out, or say unlisted: true in the grant")
+			r.Rule = cov.Grant.ID
+			return nil, []sallyport.Reason{r}
+		}
 		return cov.Grant, nil
 	}
 	rs := make([]sallyport.Reason, 0, len(misses))
@@ -298,6 +306,25 @@ func mandateLayer(in *Input) (*task.Grant, []sallyport.Reason) {
 		rs = append(rs, deny("no_grant", "the mandate does not cover this call", ""))
 	}
 	return nil, rs
+}
+
+// ungrantedExtra names a parameter beside the arguments that MCP does not
+// know; it goes to the server like an argument and is granted like one.
+func ungrantedExtra(in *Input, g *task.Grant) string {
+	if len(in.Call.Extra) == 0 || g.Unlisted {
+		return ""
+	}
+	extra, err := canon.Parse(in.Call.Extra, canon.FileLimits)
+	if err != nil || extra.Kind() != canon.Object {
+		return "that cannot be read"
+	}
+	for _, m := range extra.Members() {
+		// The two of a multi-round-trip request (MCP 2026-07-28, MRTR).
+		if m.Name != "inputResponses" && m.Name != "requestState" {
+			return m.Name
+		}
+	}
+	return ""
 }
 
 func missReason(in *Input, m task.Miss) sallyport.Reason {
@@ -344,9 +371,10 @@ func policyLayer(in *Input, m *meeting) {
 	}
 	if res.Verdict == sallyport.Ask {
 		ttl := res.TTL
-		if ttl <= 0 || ttl > defaultAskTTL {
+		if ttl <= 0 {
 			ttl = defaultAskTTL
 		}
+		ttl = min(ttl, maxAskTTL)
 		m.d.Ask = &sallyport.AskSpec{Groups: res.Groups, TTLMillis: ttl.Milliseconds()}
 	}
 	m.d.Obligations = res.Obligations
@@ -392,7 +420,7 @@ func lifted(in *Input, groups []string) []sallyport.ID {
 
 func query(in *Input) *policy.Query {
 	q := &policy.Query{
-		Server: in.Call.Server, Tool: in.Call.Tool,
+		Server: in.Call.Server, Tool: in.Call.Tool, ToolDigest: in.Tool.Pinned,
 		Class: in.Tool.Class, Kinds: in.Tool.Kinds, Sensitivity: in.Tool.Sensitivity,
 		Mode: in.Tool.Mode, Reviewed: in.Tool.Reviewed,
 		Args: in.Args, Now: in.Now, Meters: in.Task.Meters,

@@ -38,7 +38,7 @@ forbid (principal, action in Sallyport::Action::"payment", resource) when { cont
 func bundle(t testing.TB, extra string) *policy.Bundle {
 	t.Helper()
 	b, err := policy.Load(policy.Files{"policies/p.cedar": []byte(rules + extra)}, []policy.Tool{
-		{Server: "billing", Name: "refund", Class: sallyport.Act, Kinds: []sallyport.Kind{sallyport.Payment}, InputSchema: canon.MustParse(refundSchema)},
+		{Server: "billing", Name: "refund", Class: sallyport.Act, Kinds: []sallyport.Kind{sallyport.Payment}, InputSchema: canon.MustParse(refundSchema), Digest: canon.Digest("pin")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -229,6 +229,18 @@ var narrowings = map[string]struct {
 				in.Call.TaskDigest = in.Task.Digest
 			}
 		})
+	}},
+	"parameter beside the arguments": {"argument_not_granted", func(_ testing.TB, in *pdp.Input) {
+		change(in, func() { in.Call.Extra = []byte(`{"note":"x"}`) })
+	}},
+	"policy for another definition": {"unknown_to_policy", func(t testing.TB, in *pdp.Input) {
+		b, err := policy.Load(policy.Files{"policies/p.cedar": []byte(rules)}, []policy.Tool{
+			{Server: "billing", Name: "refund", Class: sallyport.Act, Kinds: []sallyport.Kind{sallyport.Payment}, InputSchema: canon.MustParse(refundSchema), Digest: canon.Digest("before")},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Policy = b
 	}},
 	"no policy":    {"no_policy", func(_ testing.TB, in *pdp.Input) { in.Policy = nil }},
 	"empty policy": {"", func(_ testing.TB, in *pdp.Input) { in.Policy = &policy.Bundle{} }},

@@ -26,6 +26,10 @@ func (b *Bundle) Evaluate(q *Query) Result {
 		return refuse(CodeUnknown, fmt.Sprintf("the policies know no tool %s/%s", q.Server, q.Tool),
 			"pin the tool's definition, then load the policies again")
 	}
+	if t.Digest != q.ToolDigest {
+		return refuse(CodeUnknown, fmt.Sprintf("the policies were checked against another definition of %s/%s", q.Server, q.Tool),
+			"make the policies fit the tool as it is now: sallyport policy check, then sallyport policy reload")
+	}
 	kinds, ok := newKindSet(q.Kinds)
 	if !ok {
 		return refuse(CodeUnknown, "the call has a kind that the policies do not know", "")

@@ -73,6 +73,9 @@ type Tool struct {
 	// checked against it, and a call of it is denied where one reads its
 	// arguments. Load again once it has been seen.
 	InputSchema canon.Value
+	// Digest is of the definition; a call for another one is not known to the
+	// bundle, whose rules were checked against this one.
+	Digest sallyport.Digest
 	// Types overrides the type of arguments: decimal, string, long, bool or
 	// datetime.
 	Types map[string]string
@@ -87,6 +90,7 @@ type Query struct {
 	// user is context.user, all agents are context.chain.
 	Principals   []Principal
 	Server, Tool string
+	ToolDigest   sallyport.Digest // of the pinned definition
 	// Class and Kinds are those of this very call; they may differ from the
 	// tool's own where arguments decide.
 	Class        sallyport.Class

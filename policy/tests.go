@@ -309,7 +309,7 @@ func (b *Bundle) testQuery(fix *testFixtures, c *testCase) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Query{Server: server, Tool: name, Class: t.Class, Kinds: t.Kinds, Args: args, Now: testNow, Reviewed: true, Sensitivity: sallyport.Internal}
+	q := &Query{Server: server, Tool: name, ToolDigest: t.Digest, Class: t.Class, Kinds: t.Kinds, Args: args, Now: testNow, Reviewed: true, Sensitivity: sallyport.Internal}
 	if c.Call.Resource != "" {
 		if t.resource == "" {
 			return nil, fmt.Errorf("the catalog names no resource type for %s", c.Call.Tool)

@@ -99,9 +99,11 @@ type Ask struct {
 	Render       string           `json:"render"`
 	RenderDigest sallyport.Digest `json:"render_digest"`
 	State        AskState         `json:"state"`
-	Created      time.Time        `json:"created"`
-	Expires      time.Time        `json:"expires"`
-	Answers      []Answer         `json:"answers,omitempty"`
+	// TTLMillis is how long an approval stays usable once it was given.
+	TTLMillis int64     `json:"ttl_ms"`
+	Created   time.Time `json:"created"`
+	Expires   time.Time `json:"expires"`
+	Answers   []Answer  `json:"answers,omitempty"`
 }
 
 // Answer is one approver's word on an ask.

@@ -380,6 +380,11 @@ func apply(st TaskState, ch Change) (TaskState, []Ask, error) {
 		}
 	}
 	if ch.Ask != nil {
+		for i := range st.Asks {
+			if a := st.Asks[i]; a.State == AskPending && !ch.Entry.At.Before(a.Expires) {
+				touch(i, func(a *Ask) { a.State = AskExpired })
+			}
+		}
 		st.Asks = append(slices.Clone(st.Asks), *ch.Ask)
 		touched = append(touched, *ch.Ask)
 	}

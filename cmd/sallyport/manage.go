@@ -322,7 +322,7 @@ func catalogCommand(e *env) *cobra.Command {
 				return e.printJSON(tools)
 			}
 			for _, t := range tools {
-				fmt.Fprintf(e.stdout, "%s/%s  %s  accepted %s, now %s\n%s", t.Server, t.Tool, t.State, t.Pinned.Short(), t.Observed.Short(), t.Diff)
+				fmt.Fprintf(e.stdout, "%s/%s  %s  accepted %s, now %s\n%s", t.Server, t.Tool, t.State, t.Pinned.Short(), t.Observed, t.Diff)
 			}
 			if len(tools) == 0 {
 				fmt.Fprintln(e.stdout, "nothing changed")
@@ -332,23 +332,60 @@ func catalogCommand(e *env) *cobra.Command {
 	}
 	accept := func(use, short string) *cobra.Command {
 		return &cobra.Command{
-			Use: use + " SERVER[/TOOL]", Short: short, Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				server, tool, _ := strings.Cut(args[0], "/")
-				c, err := e.client()
-				if err != nil {
-					return err
-				}
-				ts, err := c.AcceptTool(cmd.Context(), api.Accept{Server: server, Tool: tool})
-				if err != nil {
-					return err
-				}
-				return e.printTools(ts)
-			},
+			Use: use + " SERVER[/TOOL] [DIGEST]", Short: short, Args: cobra.RangeArgs(1, 2),
+			Long: short + `. What is accepted is shown first, and only
+that is accepted: a definition that the server changes meanwhile is not. With
+DIGEST, as catalog diff prints it, nothing but that definition is accepted.`,
+			RunE: func(cmd *cobra.Command, args []string) error { return e.accept(cmd.Context(), args) },
 		}
 	}
 	c.AddCommand(list, show, diff, accept("accept", "Accept changed definitions as they are now"), accept("pin", "Accept new definitions as they are now"))
 	return c
+}
+
+// accept shows each definition that is not accepted yet, and accepts what it
+// has shown.
+func (e *env) accept(ctx context.Context, args []string) error {
+	c, err := e.client()
+	if err != nil {
+		return err
+	}
+	names := []string{args[0]}
+	if server := args[0]; !strings.Contains(server, "/") {
+		if len(args) == 2 {
+			return usageError{fmt.Errorf("a digest is of one tool: give SERVER/TOOL")}
+		}
+		ts, err := c.Catalog(ctx, server)
+		if err != nil {
+			return err
+		}
+		names = nil
+		for _, t := range ts {
+			if t.State != "ok" && !t.Observed.IsZero() {
+				names = append(names, t.Server+"/"+t.Tool)
+			}
+		}
+	}
+	accepted := []api.ToolInfo{}
+	for _, n := range names {
+		t, err := e.tool(ctx, n)
+		if err != nil {
+			return err
+		}
+		if len(args) == 2 {
+			if t.Observed, err = sallyport.ParseDigest(args[1]); err != nil {
+				return usageError{err}
+			}
+		} else if !e.json {
+			fmt.Fprintf(e.stdout, "%s  accepted %s, now %s\n%s", n, t.Pinned.Short(), t.Observed, t.Diff)
+		}
+		now, err := c.AcceptTool(ctx, api.Accept{Server: t.Server, Tool: t.Tool, Digest: t.Observed})
+		if err != nil {
+			return err
+		}
+		accepted = append(accepted, now)
+	}
+	return e.printTools(accepted)
 }
 
 func (e *env) tool(ctx context.Context, name string) (api.ToolInfo, error) {

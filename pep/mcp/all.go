@@ -95,6 +95,23 @@ func (x *exchange) allNotified(ctx context.Context) {
 	x.out.finish(reply{status: http.StatusAccepted})
 }
 
+// unreached decides, and so records, a call to a server that the task has no
+// grant for, without a word to that server.
+func (x *exchange) unreached(t target) {
+	d, err := x.h.Gateway.Do(x.r.Context(), x.who, gateway.Request{Server: t.srv.Name, Tool: t.tool, Args: t.args, Extra: t.extra},
+		func(context.Context, *gateway.Passage) gateway.Outcome {
+			return gateway.Outcome{Status: gateway.OutcomeNotSent, Code: "no_grant"}
+		})
+	switch {
+	case err != nil:
+		x.out.refuse(x.msg.ID, refuseError(err))
+	case d.Forwarded:
+		x.out.refuse(x.msg.ID, refuse(http.StatusOK, CodeDenied, "the task has no grant for this server"))
+	default:
+		x.refused(t, d)
+	}
+}
+
 // allCall sends a decided request to the server that its name belongs to.
 func (x *exchange) allCall() {
 	m := &x.msg
@@ -145,6 +162,10 @@ func (x *exchange) allCall() {
 		x.out.refuse(m.ID, bad)
 		return
 	}
+	if !x.h.Gateway.Reaches(x.who, t.srv.Name) {
+		x.unreached(t)
+		return
+	}
 	c, err := x.linked(t.srv)
 	if err != nil {
 		e := asUpstream(err)
@@ -188,6 +209,9 @@ func (x *exchange) merge(method string) []canon.Value {
 	parts := make([][]canon.Value, len(x.h.names))
 	var wg sync.WaitGroup
 	for i, name := range x.h.names {
+		if !x.h.Gateway.Reaches(x.who, name) {
+			continue
+		}
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -312,6 +336,9 @@ func (x *exchange) allListen() {
 			canon.Member{Name: "notifications", Value: wanted})}).Canonical()))
 	var wg sync.WaitGroup
 	for _, name := range x.h.names {
+		if !x.h.Gateway.Reaches(x.who, name) {
+			continue
+		}
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

@@ -78,6 +78,13 @@ func (g *fakeGate) Do(ctx context.Context, who identity.Verified, req gateway.Re
 	return d, nil
 }
 
+func (g *fakeGate) VisibleTool(who identity.Verified, server string, def canon.Value) bool {
+	name, _ := def.Get("name")
+	return g.Visible(who, server, name.Text())
+}
+
+func (g *fakeGate) Reaches(identity.Verified, string) bool { return true }
+
 func (g *fakeGate) Visible(_ identity.Verified, server, tool string) bool {
 	return g.hide == nil || !g.hide(server, tool)
 }

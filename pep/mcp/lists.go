@@ -102,7 +102,14 @@ func (h *Handler) visible(who identity.Verified, srv *server, method string, ent
 				continue // a client must drop it (x-mcp-header)
 			}
 		}
-		if name.Kind() == canon.String && name.Text() != "" && h.Gateway.Visible(who, srv.Name, gate) {
+		if name.Kind() != canon.String || name.Text() == "" {
+			continue
+		}
+		// A tool is shown as it was accepted, or not at all: a server may list
+		// other definitions to this session than the gateway has seen.
+		shown := kind.gate == "" && h.Gateway.VisibleTool(who, srv.Name, e) ||
+			kind.gate != "" && h.Gateway.Visible(who, srv.Name, gate)
+		if shown {
 			kept = append(kept, e)
 		}
 	}

@@ -34,6 +34,8 @@ import (
 type Gate interface {
 	Do(ctx context.Context, who identity.Verified, req gateway.Request, act func(context.Context, *gateway.Passage) gateway.Outcome) (gateway.Decided, error)
 	Visible(who identity.Verified, server, tool string) bool
+	VisibleTool(who identity.Verified, server string, def canon.Value) bool
+	Reaches(who identity.Verified, server string) bool
 	ObserveTools(ctx context.Context, server string, defs []canon.Value) error
 	Verify(ev identity.Evidence) (identity.Verified, error)
 	CheckLive(ctx context.Context, who identity.Verified) error

@@ -231,11 +231,21 @@ func (x *exchange) serverName() string {
 	return x.srv.Name
 }
 
+// passedNotifications are those that clients send in the revisions of MCP
+// that are spoken.
+var passedNotifications = map[string]bool{
+	"notifications/initialized":        true,
+	"notifications/cancelled":          true,
+	"notifications/progress":           true,
+	"notifications/roots/list_changed": true,
+}
+
 // notification passes a client's notification on.
 func (x *exchange) notification() {
 	m := &x.msg
-	if !strings.HasPrefix(m.Method, "notifications/") {
-		// A request without an id is still one to a lenient server.
+	if !passedNotifications[m.Method] {
+		// A request without an id is still one to a lenient server, and a
+		// notification of a name that nobody knows carries whatever one likes.
 		x.out.refuse(canon.Value{}, refuse(http.StatusBadRequest, codeMethodNotFound, "the gateway does not pass the notification "+quoteShort(m.Method)))
 		return
 	}

@@ -69,6 +69,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if x.srv != nil && !h.Gateway.Reaches(who, x.srv.Name) {
+		// Not even a handshake, or a notification, goes to a server that the
+		// task has no grant for.
+		x.out.refuse(canon.Value{}, refuse(http.StatusForbidden, CodeDenied, "the task has no grant for this server"))
+		return
+	}
 	if x.room = h.room(who.Task()); x.room == nil {
 		x.out.refuse(canon.Value{}, refuse(http.StatusForbidden, CodeDenied, "the task has ended"))
 		return
