@@ -196,7 +196,8 @@ func (g *Gateway) reload(ctx context.Context, files policy.Files, by string) err
 
 // ObserveTools tells the catalog what a server's tools/list said. New tools
 // are pinned where the server's pin policy says so, changed ones quarantined;
-// both are recorded before they count.
+// both are recorded. A quarantine counts at once, whether or not the record
+// could be written.
 func (g *Gateway) ObserveTools(ctx context.Context, server string, defs []canon.Value) error {
 	changes, err := g.catalog.Observe(server, defs)
 	if err != nil || changes.Empty() {
