@@ -169,12 +169,10 @@ func (g *Gateway) wait(ctx context.Context, d Decided, req Request, hold time.Ti
 // It does not wait for the disk: a crash before leaves the call without an
 // outcome, which is what is then known of it.
 func (g *Gateway) close(p *Passage, o Outcome) {
-	e, err := ledger.Outcome(p.ID, g.now(), o)
-	if err == nil {
-		err = g.store.Note(context.Background(), p.Call.Task, func(state.TaskState) (state.Change, error) {
-			return state.Change{Entry: e, Release: released(p.Decision.Reserve, o)}, nil
-		})
-	}
+	e := ledger.Outcome(p.ID, g.now(), string(o.Status), o.Code, o.Result, o.Bytes)
+	err := g.store.Note(context.Background(), p.Call.Task, func(state.TaskState) (state.Change, error) {
+		return state.Change{Entry: e, Release: released(p.Decision.Reserve, o)}, nil
+	})
 	if err != nil {
 		g.log.Error("an outcome could not be recorded", "decision", p.ID, "error", err)
 	}

@@ -118,6 +118,10 @@ func explainPayload(w io.Writer, env state.Envelope, p canon.Value) {
 		}
 		return v
 	}
+	if env.Kind == state.KindOutcome {
+		fmt.Fprintf(w, "  result    %s bytes, %s\n", at(value("result"), "bytes").Text(), at(value("result"), "digest").Text())
+		return
+	}
 	if env.Kind != state.KindDecision {
 		for _, m := range value("personal").Members() {
 			fmt.Fprintf(w, "  %-9s %s\n", m.Name, plain(m.Value))

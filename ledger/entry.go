@@ -86,13 +86,18 @@ func Decision(id sallyport.ID, in *pdp.Input, text []byte, d sallyport.Decision)
 	return state.Entry{Kind: state.KindDecision, ID: id, At: in.Now, Body: w.Done(), Payload: payload}
 }
 
-// Outcome is the record of what became of a forwarded call.
-func Outcome(decision sallyport.ID, at time.Time, outcome any) (state.Entry, error) {
-	b, err := canon.Marshal(outcome)
-	if err != nil {
-		return state.Entry{}, err
+// Outcome is the record of what became of a forwarded call: how it ended, and
+// a commitment to the digest of its result, from which a short result could
+// be guessed.
+func Outcome(decision sallyport.ID, at time.Time, status, code string, result sallyport.Digest, size int64) state.Entry {
+	commitments, payload := seal(field{"result", canon.NewBuilder(nil).Int("bytes", size).Text("digest", result).Done()})
+	outcome := canon.NewBuilder(nil)
+	if code != "" {
+		outcome.Str("code", code)
 	}
-	return state.Entry{Kind: state.KindOutcome, ID: decision, At: at, Body: canon.NewBuilder(nil).Raw("outcome", b).Done()}, nil
+	outcome.Str("status", status)
+	body := canon.NewBuilder(nil).Raw("commit", commitments).Raw("outcome", outcome.Done()).Done()
+	return state.Entry{Kind: state.KindOutcome, ID: decision, At: at, Body: body, Payload: payload}
 }
 
 // Event is a record of any other kind: what may stay readable, and what may

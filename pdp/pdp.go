@@ -292,7 +292,7 @@ func mandateLayer(in *Input) (*task.Grant, []sallyport.Reason) {
 	})
 	if cov.Grant != nil {
 		if name := ungrantedExtra(in, cov.Grant); name != "" {
-			r := deny("argument_not_granted", "the request has the parameter "+name+" beside the arguments, which the grant does not cover", "leave it out, or say unlisted: true in the grant")
+			r := deny("argument_not_granted", "the request has the parameter "+name+" beside the arguments, which the grant does not cover", "leave it out, or say unlisted: any in the grant")
 			r.Rule = cov.Grant.ID
 			return nil, []sallyport.Reason{r}
 		}

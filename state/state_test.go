@@ -218,6 +218,19 @@ func TestI6_NothingIsAcknowledgedThatIsNotOnDisk(t *testing.T) {
 	}
 }
 
+// Nobody else on the machine may read the ledger or what stands beside it.
+func TestFilesAreTheOwnersAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	s := open(t, path)
+	newTask(t, s)
+	for _, f := range []string{path, path + "-wal", path + "-shm"} {
+		info, err := os.Stat(f)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v", f, info.Mode(), err)
+		}
+	}
+}
+
 func TestSecondProcessIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "l.db")
 	open(t, path)

@@ -83,7 +83,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context) error {
-	if err := os.Chmod(s.path, 0o600); err != nil && !errors.Is(err, os.ErrNotExist) {
+	// SQLite gives the files beside the database the database's own mode.
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = errors.Join(f.Chmod(0o600), f.Close())
+	}
+	if err != nil {
 		return unreadable(s.path, err)
 	}
 	db, err := openDB(s.path, true)
@@ -93,9 +98,6 @@ func (s *Store) open(ctx context.Context) error {
 	s.db = db
 	if _, err := checkSchema(ctx, db, s.path); err != nil {
 		return err
-	}
-	if err := os.Chmod(s.path, 0o600); err != nil {
-		return unreadable(s.path, err)
 	}
 	head, err := verifyTail(ctx, db, s.path)
 	if err != nil {
