@@ -1,0 +1,85 @@
+package identity
+
+import (
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+)
+
+// Binding says what a thief of a token would need besides it.
+type Binding string
+
+const (
+	// BindingNone is a bearer token: whoever has it is the holder.
+	BindingNone Binding = "none"
+	// BindingDPoP is a proof of the token's key on every request (RFC 9449).
+	BindingDPoP Binding = "dpop"
+	// BindingMTLS is the certificate of the connection (RFC 8705).
+	BindingMTLS Binding = "mtls"
+)
+
+// Workload is a workload whose evidence was checked: an agent's key, an SVID
+// or an OIDC token. Which agent it is, if any, the registry says. Its fields
+// cannot be set outside this package; the zero Workload is nobody.
+type Workload struct {
+	spiffeID        string
+	issuer, subject string
+	client          string
+	claims          canon.Value
+	key             string
+	expires         time.Time
+}
+
+// SPIFFEID is the SPIFFE ID of an SVID or of a registered key's assertion, ""
+// if the evidence has none.
+func (w Workload) SPIFFEID() string { return w.spiffeID }
+
+// Issuer and Subject name the workload of an OIDC token; both are "" for an
+// SVID or a key.
+func (w Workload) Issuer() string { return w.issuer }
+
+// Subject is the sub of an OIDC token.
+func (w Workload) Subject() string { return w.subject }
+
+// Client is the client_id of an OAuth client that signed in for a user.
+func (w Workload) Client() string { return w.client }
+
+// Claims are those of the token, for registrations that require some.
+func (w Workload) Claims() canon.Value { return w.claims }
+
+// Key is the RFC 7638 thumbprint of the key that the evidence proved, "" if
+// it proved none.
+func (w Workload) Key() string { return w.key }
+
+// Expires is when the evidence stops counting.
+func (w Workload) Expires() time.Time { return w.expires }
+
+// Person is a human whose evidence was checked. The zero Person is nobody.
+type Person struct {
+	user            sallyport.Principal
+	issuer, subject string
+	groups          []string
+	method          string
+	expires         time.Time
+}
+
+// User is the person as the rest of the project names them.
+func (p Person) User() sallyport.Principal { return p.user }
+
+// Issuer is the identity provider that vouched for the person, "" for a local
+// user.
+func (p Person) Issuer() string { return p.issuer }
+
+// Subject is the person's sub at the provider.
+func (p Person) Subject() string { return p.subject }
+
+// Groups are the Cedar groups ("Team::support", "Role::admin") that the
+// provider's claims map to, sorted.
+func (p Person) Groups() []string { return p.groups }
+
+// Method says how the person signed in: oidc, passkey, link or local.
+func (p Person) Method() string { return p.method }
+
+// Expires is when the evidence stops counting.
+func (p Person) Expires() time.Time { return p.expires }
