@@ -26,6 +26,8 @@ const (
 	KindPolicy   RecordKind = "policy"   // a bundle took effect
 	KindCatalog  RecordKind = "catalog"  // a tool was pinned, changed, accepted
 	KindAgent    RecordKind = "agent"    // the registry of agents changed
+	KindUser     RecordKind = "user"     // a human signed in, or their standing changed
+	KindToken    RecordKind = "token"    // a grant was given, renewed, misused or revoked
 )
 
 // Entry is a record before the store gives it its place in the chain.
