@@ -18,4 +18,21 @@ type Principal struct {
 	ID string `json:"id"`
 }
 
+// Binding says what a thief of a token would need besides it. The zero
+// Binding is not one, and is denied.
+type Binding string
+
+const (
+	// BindingNone is a bearer token: whoever has it is the holder.
+	BindingNone Binding = "none"
+	// BindingDPoP is a proof of the token's key on every request (RFC 9449).
+	BindingDPoP Binding = "dpop"
+	// BindingMTLS is the certificate of the connection (RFC 8705).
+	BindingMTLS Binding = "mtls"
+)
+
+// HolderPrefix starts the holder of a mandate whose token is bound to nothing
+// but an OAuth client's id.
+const HolderPrefix = "bearer:"
+
 func (p Principal) String() string { return p.ID }

@@ -9,51 +9,34 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
-	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/pdp"
 	"github.com/sallyport-dev/sallyport/state"
 )
 
-// Agent is a registered workload.
-type Agent struct {
-	Name      string    `json:"name"`
-	ID        string    `json:"id"` // SPIFFE ID
-	Owner     string    `json:"owner"`
-	Contact   string    `json:"contact,omitempty"` // whom to call when it misbehaves; the owner if empty
-	Purpose   string    `json:"purpose"`
-	Groups    []string  `json:"groups,omitempty"`
-	Key       string    `json:"key"` // RFC 7638 thumbprint of its public key
-	Created   time.Time `json:"created"`
-	Expires   time.Time `json:"expires"`
-	Suspended bool      `json:"suspended,omitempty"`
-}
-
-// Directory knows the registered agents and the groups of users. It is safe
-// for concurrent use.
+// Directory knows the registered agents, and the users with their groups. It
+// is safe for concurrent use.
 type Directory struct {
-	users map[string][]string // user id to groups; empty: any user of this machine
+	users map[string][]string // of the config: user id to groups; empty: any user of this machine
+	now   func() time.Time
+
+	putting sync.Mutex // one registration at a time
 
 	mu     sync.RWMutex
 	agents map[string]Agent // by SPIFFE ID
+	seen   map[string]User  // who signed in, by user id
 }
 
 // NewDirectory makes a Directory. users maps user ids to their Cedar groups
 // ("Team::support"); if it is empty, every user whom the gateway authenticates
-// is known and belongs to no group.
-func NewDirectory(users map[string][]string) *Directory {
-	d := &Directory{users: map[string][]string{}, agents: map[string]Agent{}}
+// is known.
+func NewDirectory(users map[string][]string, now func() time.Time) *Directory {
+	d := &Directory{users: map[string][]string{}, now: now, agents: map[string]Agent{}, seen: map[string]User{}}
 	for id, groups := range users {
 		g := slices.Clone(groups)
 		slices.Sort(g)
 		d.users[id] = g
 	}
 	return d
-}
-
-// KnowsUser reports whether a user may act through the gateway.
-func (d *Directory) KnowsUser(id string) bool {
-	_, ok := d.users[id]
-	return ok || len(d.users) == 0
 }
 
 // Agent finds an agent by name or SPIFFE ID.
@@ -90,37 +73,54 @@ func (d *Directory) Owner(id string) string {
 	return d.agents[id].Owner
 }
 
-func (d *Directory) parties(chain []sallyport.Principal) []pdp.Party {
+// Parties says what is known of each principal of a chain.
+func (d *Directory) Parties(chain []sallyport.Principal) []pdp.Party { return d.parties(chain, d.now()) }
+
+func (d *Directory) parties(chain []sallyport.Principal, now time.Time) []pdp.Party {
 	ps := make([]pdp.Party, len(chain))
 	for i, p := range chain {
 		ps[i].Principal = p
 		switch p.Kind {
 		case sallyport.UserKind:
-			ps[i].Known = d.KnowsUser(p.ID)
-			ps[i].Groups = d.users[p.ID]
+			ps[i].Known, ps[i].Groups = d.standing(p.ID, now)
 		case sallyport.AgentKind:
 			d.mu.RLock()
 			a, ok := d.agents[p.ID]
 			d.mu.RUnlock()
 			ps[i].Known, ps[i].Suspended = ok, a.Suspended
-			ps[i].Owner, ps[i].Purpose, ps[i].Expires, ps[i].Groups = a.Owner, a.Purpose, a.Expires, a.Groups
+			ps[i].Owner, ps[i].Purpose, ps[i].Risk, ps[i].Expires, ps[i].Groups = a.Owner, a.Purpose, a.Risk, a.Expires, a.Groups
+			if a.Owner != "" {
+				owned, _ := d.standing(a.Owner, now)
+				ps[i].Orphaned = !owned && !d.lapsed(a.Owner)
+			}
 		}
 	}
 	return ps
+}
+
+// lapsed reports whether all that is wrong with a user is that their sign-in
+// has lapsed. An owner who is not at work still answers for their agents.
+func (d *Directory) lapsed(id string) bool {
+	u := d.user(id)
+	return u.Issuer != "" && !u.Offboarded
 }
 
 // callable reports why a chain of principals may not use the gateway now, nil
 // if it may: what a decision checks in its identity layer, for traffic that is
 // no call.
 func (d *Directory) callable(chain []sallyport.Principal, now time.Time) error {
-	for _, p := range d.parties(chain) {
+	for _, p := range d.parties(chain, now) {
 		switch {
+		case !p.Known && p.Kind == sallyport.UserKind && d.lapsed(p.ID):
+			return &sallyport.Error{Kind: sallyport.EForbidden, Code: "sign_in_lapsed", Text: "the sign-in of user " + p.ID + " has lapsed", Fix: "sign in again: sallyport login"}
 		case !p.Known || p.Kind == sallyport.AgentKind && p.Owner == "":
-			return sallyport.Errorf(sallyport.EForbidden, "unknown_principal", "%s %s is not registered", p.Kind, p.ID)
+			return sallyport.Errorf(sallyport.EForbidden, pdp.CodeUnknownParty, "%s %s is not registered", p.Kind, p.ID)
 		case p.Suspended:
-			return sallyport.Errorf(sallyport.EForbidden, "suspended", "agent %s is suspended", p.ID)
+			return sallyport.Errorf(sallyport.EForbidden, pdp.CodeSuspended, "agent %s is suspended", p.ID)
+		case p.Orphaned:
+			return &sallyport.Error{Kind: sallyport.EForbidden, Code: pdp.CodeOrphaned, Text: "the owner of agent " + p.ID + " is no known user any more", Fix: "sallyport agent update NAME --owner USER"}
 		case !p.Expires.IsZero() && !now.Before(p.Expires):
-			return sallyport.Errorf(sallyport.EForbidden, "agent_expired", "the registration of agent %s has expired", p.ID)
+			return sallyport.Errorf(sallyport.EForbidden, pdp.CodeAgentExpired, "the registration of agent %s has expired", p.ID)
 		}
 	}
 	return nil
@@ -129,7 +129,7 @@ func (d *Directory) callable(chain []sallyport.Principal, now time.Time) error {
 func (d *Directory) restore(ctx context.Context, s *state.Store) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return s.Reader().Facts(ctx, "agent", func(key string, value []byte) error {
+	err := s.Reader().Facts(ctx, "agent", func(_ string, value []byte) error {
 		var a Agent
 		if err := json.Unmarshal(value, &a); err != nil {
 			return err
@@ -137,25 +137,15 @@ func (d *Directory) restore(ctx context.Context, s *state.Store) error {
 		d.agents[a.ID] = a
 		return nil
 	})
-}
-
-// PutAgent registers an agent, or changes its registration. event says which,
-// in the record.
-func (g *Gateway) PutAgent(ctx context.Context, a Agent, event, by string) error {
-	if a.Owner == "" || a.Purpose == "" {
-		return &sallyport.Error{Kind: sallyport.EInvalid, Code: "agent_incomplete", Text: "an agent has an owner and a purpose", Fix: "give --owner and --purpose"}
-	}
-	slices.Sort(a.Groups)
-	e, err := ledger.Event(state.KindAgent, "", g.now(), map[string]any{"event": event, "agent": a.ID, "purpose": a.Purpose},
-		map[string]any{"owner": a.Owner, "contact": a.Contact, "by": by})
 	if err != nil {
 		return err
 	}
-	if _, err := g.store.Append(ctx, e, state.Fact{Bucket: "agent", Key: a.ID, Value: a}); err != nil {
-		return err
-	}
-	g.dir.mu.Lock()
-	g.dir.agents[a.ID] = a
-	g.dir.mu.Unlock()
-	return nil
+	return s.Reader().Facts(ctx, "user", func(_ string, value []byte) error {
+		var u User
+		if err := json.Unmarshal(value, &u); err != nil {
+			return err
+		}
+		d.seen[u.ID] = u
+		return nil
+	})
 }

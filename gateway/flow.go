@@ -60,12 +60,12 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 		p.Call.Extra = req.Extra.Canonical()
 	}
 	p.Digest = canon.CallDigest(p.Call)
-	parties := g.dir.parties(p.Call.Chain) // who
+	parties := g.dir.parties(p.Call.Chain, g.now()) // who
 	bundle := g.bundle.Load()
 	receipt, err := g.store.Update(ctx, p.Call.Task, func(st state.TaskState) (state.Change, error) { // what for
 		in := pdp.Input{
 			Engine: g.engine, Now: g.now().UTC().Truncate(time.Millisecond),
-			Call: p.Call, Digest: p.Digest, Args: req.Args, Holder: who.Holder(),
+			Call: p.Call, Digest: p.Digest, Args: req.Args, Binding: who.Binding(), Holder: who.Holder(),
 			Chain: parties, Task: st.View, Tool: facts, Policy: bundle,
 		}
 		decision, text := pdp.DecideText(in) // decide

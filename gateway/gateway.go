@@ -44,6 +44,8 @@ type Gateway struct {
 	// mu guards ends.
 	mu   sync.Mutex
 	ends map[sallyport.ID]chan struct{} // closed when a task ends
+
+	holders holders
 }
 
 // Config is what a Gateway is made of.
@@ -65,7 +67,7 @@ func New(c Config) *Gateway {
 	return &Gateway{
 		engine: c.Engine, domain: c.Domain, store: c.Store, catalog: c.Catalog, verifier: c.Verifier,
 		desk: c.Desk, dir: c.Directory, log: c.Log, now: c.Now,
-		ends: map[sallyport.ID]chan struct{}{},
+		ends: map[sallyport.ID]chan struct{}{}, holders: holders{by: map[string]map[sallyport.ID]string{}, of: map[sallyport.ID]string{}},
 	}
 }
 
@@ -147,6 +149,7 @@ func (g *Gateway) Ended(id sallyport.ID) <-chan struct{} {
 }
 
 func (g *Gateway) ended(id sallyport.ID) {
+	g.holders.remove(id)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if ch := g.ends[id]; ch != nil {
@@ -288,5 +291,12 @@ func (g *Gateway) Restore(ctx context.Context) error {
 		return err
 	}
 	g.catalog.Restore(pins)
-	return g.dir.restore(ctx, g.store)
+	if err := g.dir.restore(ctx, g.store); err != nil {
+		return err
+	}
+	living, err := g.store.Reader().Tasks(ctx, false, -1)
+	for _, t := range living {
+		g.holders.add(t.Mandate.Holder, t.Mandate.Agent.ID, t.ID)
+	}
+	return err
 }

@@ -20,6 +20,11 @@ func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, er
 	if err := g.dir.callable([]sallyport.Principal{m.User, m.Agent}, now); err != nil {
 		return task.View{}, err
 	}
+	if a, ok := g.holders.other(m.Holder, m.Agent.ID); ok {
+		// One key in the hands of two agents: one of them is not who it says.
+		g.report(ctx, m.Agent.ID, "shared_key", a)
+		return task.View{}, &sallyport.Error{Kind: sallyport.EConflict, Code: "shared_key", Text: "a living task of agent " + a + " is bound to this key: two agents never share one", Fix: "make a key for each agent"}
+	}
 	digest, err := m.Digest()
 	if err != nil {
 		return task.View{}, err
@@ -40,6 +45,7 @@ func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, er
 	if _, err := g.store.Create(ctx, v, e); err != nil {
 		return task.View{}, err
 	}
+	g.holders.add(m.Holder, m.Agent.ID, v.ID)
 	return v, nil
 }
 

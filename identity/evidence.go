@@ -8,15 +8,13 @@ import (
 )
 
 // Binding says what a thief of a token would need besides it.
-type Binding string
+type Binding = sallyport.Binding
 
+// The bindings, as in the root package.
 const (
-	// BindingNone is a bearer token: whoever has it is the holder.
-	BindingNone Binding = "none"
-	// BindingDPoP is a proof of the token's key on every request (RFC 9449).
-	BindingDPoP Binding = "dpop"
-	// BindingMTLS is the certificate of the connection (RFC 8705).
-	BindingMTLS Binding = "mtls"
+	BindingNone = sallyport.BindingNone
+	BindingDPoP = sallyport.BindingDPoP
+	BindingMTLS = sallyport.BindingMTLS
 )
 
 // Workload is a workload whose evidence was checked: an agent's key, an SVID

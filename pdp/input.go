@@ -17,6 +17,7 @@ func (in Input) Append(dst []byte) []byte {
 // appendWith is Append for whoever has the canonical form of the call.
 func (in *Input) appendWith(dst, call []byte) []byte {
 	w := canon.NewBuilder(dst)
+	w.Str("binding", string(in.Binding))
 	if in.Policy != nil {
 		w.Digest("bundle", in.Policy.Digest())
 	}
@@ -45,11 +46,17 @@ func (p Party) append(dst []byte) []byte {
 	w.Str("id", p.ID)
 	w.Str("kind", string(p.Kind))
 	w.Bool("known", p.Known)
+	if p.Orphaned {
+		w.Bool("orphaned", true)
+	}
 	if p.Owner != "" {
 		w.Str("owner", p.Owner)
 	}
 	if p.Purpose != "" {
 		w.Str("purpose", p.Purpose)
+	}
+	if p.Risk != "" {
+		w.Str("risk", p.Risk)
 	}
 	if p.Suspended {
 		w.Bool("suspended", true)

@@ -15,15 +15,16 @@ import (
 // document is the JSON form of an Input, as Append writes it. A file for the
 // offline decision may have the mandate and the policies in it as well.
 type document struct {
-	V      int              `json:"v"`
-	Engine string           `json:"engine"`
-	Now    time.Time        `json:"now"`
-	Call   sallyport.Call   `json:"call"`
-	Digest sallyport.Digest `json:"call_digest"`
-	Holder string           `json:"holder"`
-	Chain  []Party          `json:"chain"`
-	Bundle sallyport.Digest `json:"bundle"`
-	Task   struct {
+	V       int               `json:"v"`
+	Engine  string            `json:"engine"`
+	Now     time.Time         `json:"now"`
+	Call    sallyport.Call    `json:"call"`
+	Digest  sallyport.Digest  `json:"call_digest"`
+	Binding sallyport.Binding `json:"binding"`
+	Holder  string            `json:"holder"`
+	Chain   []Party           `json:"chain"`
+	Bundle  sallyport.Digest  `json:"bundle"`
+	Task    struct {
 		ID        sallyport.ID             `json:"id"`
 		Version   uint64                   `json:"version"`
 		State     task.State               `json:"state"`
@@ -110,7 +111,7 @@ func ParseInput(text []byte, src Sources) (Input, error) {
 	if doc.V != 0 && doc.V != 1 {
 		return bad(sallyport.Errorf(sallyport.EInvalid, "version", "version %d is not known", doc.V))
 	}
-	in.Engine, in.Now, in.Call, in.Digest, in.Holder, in.Chain = doc.Engine, doc.Now, doc.Call, doc.Digest, doc.Holder, doc.Chain
+	in.Engine, in.Now, in.Call, in.Digest, in.Binding, in.Holder, in.Chain = doc.Engine, doc.Now, doc.Call, doc.Digest, doc.Binding, doc.Holder, doc.Chain
 	if len(in.Call.Args) == 0 {
 		in.Call.Args = json.RawMessage(`{}`)
 	}

@@ -24,7 +24,9 @@ type Input struct {
 	Call   sallyport.Call
 	Digest sallyport.Digest // of the Call, as the caller computed it
 	Args   canon.Value      // Call.Args, parsed
-	// Holder is the thumbprint of the key whose possession the caller proved.
+	// Binding is how the caller proved possession.
+	Binding sallyport.Binding
+	// Holder is what the caller proved possession of, in the mandate's words.
 	Holder string
 	// Chain says what the registry knows of each principal of Call.Chain, in
 	// its order.
@@ -38,12 +40,15 @@ type Input struct {
 // Party is what the registry knows of one principal.
 type Party struct {
 	sallyport.Principal
-	Known     bool      `json:"known"`
-	Suspended bool      `json:"suspended,omitempty"`
-	Owner     string    `json:"owner,omitempty"`   // of an agent; none denies
-	Purpose   string    `json:"purpose,omitempty"` // of an agent
-	Expires   time.Time `json:"expires,omitzero"`  // of an agent's registration; zero: never
-	Groups    []string  `json:"groups,omitempty"`  // sorted
+	Known     bool   `json:"known"`
+	Suspended bool   `json:"suspended,omitempty"`
+	Owner     string `json:"owner,omitempty"` // of an agent; none denies
+	// Orphaned: the owner of the agent is no known user any more.
+	Orphaned bool      `json:"orphaned,omitempty"`
+	Risk     string    `json:"risk,omitempty"`    // of an agent: low, medium, high
+	Purpose  string    `json:"purpose,omitempty"` // of an agent
+	Expires  time.Time `json:"expires,omitzero"`  // of an agent's registration; zero: never
+	Groups   []string  `json:"groups,omitempty"`  // sorted
 }
 
 // How long a permit may be acted on, by class. What cannot be taken back must
@@ -183,6 +188,8 @@ const (
 	CodeUnknownParty  = "unknown_principal"
 	CodeSuspended     = "suspended"
 	CodeNoOwner       = "no_owner"
+	CodeOrphaned      = "orphaned"
+	CodeBinding       = "binding"
 	CodeAgentExpired  = "agent_expired"
 	CodeHolder        = "wrong_key"
 	CodeUnknownServer = "unknown_server"
@@ -239,9 +246,20 @@ func identityLayer(in *Input) []sallyport.Reason {
 			rs = append(rs, deny(CodeSuspended, fmt.Sprintf("%s %s is suspended", p.Kind, p.ID), "sallyport agent resume"))
 		case p.Kind == sallyport.AgentKind && p.Owner == "":
 			rs = append(rs, deny(CodeNoOwner, fmt.Sprintf("agent %s has no owner", p.ID), "sallyport agent add with --owner"))
+		case p.Orphaned:
+			rs = append(rs, deny(CodeOrphaned, fmt.Sprintf("the owner of agent %s, %s, is no known user any more", p.ID, p.Owner), "sallyport agent update with --owner: somebody who answers for it"))
 		case p.Kind == sallyport.AgentKind && !p.Expires.IsZero() && !in.Now.Before(p.Expires):
 			rs = append(rs, deny(CodeAgentExpired, fmt.Sprintf("the registration of agent %s has expired", p.ID), "sallyport agent add with a later --expires"))
 		}
+	}
+	bearer := strings.HasPrefix(in.Holder, sallyport.HolderPrefix)
+	switch in.Binding {
+	case sallyport.BindingDPoP, sallyport.BindingMTLS, sallyport.BindingNone:
+		if bearer != (in.Binding == sallyport.BindingNone) {
+			rs = append(rs, deny(CodeBinding, "what was proved is not what the task is bound to", "call as the task was started"))
+		}
+	default:
+		rs = append(rs, deny(CodeBinding, "it is not known how the caller proved possession", ""))
 	}
 	if in.Holder == "" || in.Holder != in.Task.Mandate.Holder {
 		rs = append(rs, deny(CodeHolder, "the task is bound to another key", "call with the key that started the task"))
@@ -422,13 +440,13 @@ func query(in *Input) *policy.Query {
 	q := &policy.Query{
 		Server: in.Call.Server, Tool: in.Call.Tool, ToolDigest: in.Tool.Pinned,
 		Class: in.Tool.Class, Kinds: in.Tool.Kinds, Sensitivity: in.Tool.Sensitivity,
-		Mode: in.Tool.Mode, Reviewed: in.Tool.Reviewed,
+		Mode: in.Tool.Mode, Reviewed: in.Tool.Reviewed, Binding: in.Binding,
 		Args: in.Args, Now: in.Now, Meters: in.Task.Meters,
 		Principals: make([]policy.Principal, len(in.Chain)),
 	}
 	q.ResourceType, q.ResourceID = in.Tool.ResourceID(in.Args)
 	for i, p := range in.Chain {
-		q.Principals[i] = policy.Principal{Principal: p.Principal, Groups: p.Groups, Owner: p.Owner, Purpose: p.Purpose}
+		q.Principals[i] = policy.Principal{Principal: p.Principal, Groups: p.Groups, Owner: p.Owner, Purpose: p.Purpose, Risk: p.Risk}
 	}
 	q.Task.ID = string(in.Task.ID)
 	q.Task.Depth = len(in.Chain) - 2

@@ -67,7 +67,7 @@ func SyntheticBundle(n int) Corpus {
 				{Principal: sallyport.Principal{Kind: sallyport.AgentKind, ID: fmt.Sprintf("spiffe://example.org/agent/a%d", i%8)},
 					Groups: []string{fmt.Sprintf("g%d", i%7), "assistants"}, Owner: "ops@example.org", Purpose: "work"},
 			},
-			ToolDigest: t.Digest, Server: t.Server, Tool: t.Name, Class: t.Class, Reviewed: true,
+			ToolDigest: t.Digest, Server: t.Server, Tool: t.Name, Class: t.Class, Reviewed: true, Binding: sallyport.BindingDPoP,
 			Args: canon.MustParse(`{"account":"DE89370400440532013000","amount":"12.50","body":"hello","count":3,"currency":"EUR","draft":false,"id":"ch_91","note":"n","tags":["a","b"],"to":"dana@example.org"}`),
 			Now:  now, Task: TaskFacts{ID: "t_0", Purpose: "work", Template: "triage", AgeSeconds: 60}, Sensitivity: sallyport.Internal,
 		})

@@ -112,7 +112,7 @@ var memoSeed = maphash.MakeSeed()
 func (b *Bundle) principal(p *Principal) (*principal, bool) {
 	var h maphash.Hash
 	h.SetSeed(memoSeed)
-	for _, s := range [...]string{string(p.Kind), p.ID, p.Owner, p.Purpose} {
+	for _, s := range [...]string{string(p.Kind), p.ID, p.Owner, p.Purpose, p.Risk} {
 		h.WriteString(s)
 		h.WriteByte(0)
 	}
@@ -124,7 +124,7 @@ func (b *Bundle) principal(p *Principal) (*principal, bool) {
 	b.memo.mu.RLock()
 	known := b.memo.principals[key]
 	b.memo.mu.RUnlock()
-	if known != nil && known.Principal.Principal == p.Principal && known.Owner == p.Owner && known.Purpose == p.Purpose && slices.Equal(known.Groups, p.Groups) {
+	if known != nil && known.Principal.Principal == p.Principal && known.Owner == p.Owner && known.Purpose == p.Purpose && known.Risk == p.Risk && slices.Equal(known.Groups, p.Groups) {
 		return known, true
 	}
 	made, ok := b.newPrincipal(p)
@@ -150,7 +150,7 @@ func (b *Bundle) newPrincipal(p *Principal) (*principal, bool) {
 		w.entity.Attributes = types.NewRecord(types.RecordMap{"id": id})
 	case sallyport.AgentKind:
 		w.entity.UID = types.NewEntityUID(typeAgent, id)
-		w.entity.Attributes = types.NewRecord(types.RecordMap{"id": id, "owner": types.String(p.Owner), "purpose": types.String(p.Purpose)})
+		w.entity.Attributes = types.NewRecord(types.RecordMap{"id": id, "owner": types.String(p.Owner), "purpose": types.String(p.Purpose), "risk": types.String(p.Risk)})
 	default:
 		return nil, false
 	}

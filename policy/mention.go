@@ -30,6 +30,7 @@ const (
 	factMode
 	factSensitivity
 	factReviewed
+	factBinding
 	factArgs
 	factAllArgs
 	factResource
@@ -49,7 +50,7 @@ var timeFacts = map[types.String]facts{
 
 var topFacts = map[types.String]facts{
 	"user": factUser, "chain": factChain, "approved": factApproved, "mode": factMode,
-	"sensitivity": factSensitivity, "reviewed": factReviewed, "meters": factMeters | factAllMeters,
+	"sensitivity": factSensitivity, "reviewed": factReviewed, "binding": factBinding, "meters": factMeters | factAllMeters,
 	"task": factTask, "time": factTime, "args": factArgs | factAllArgs,
 }
 

@@ -6,7 +6,7 @@
 // The vocabulary of a policy, in the namespace Sallyport:
 //
 //	principal  User in Team, Role; Agent in AgentGroup
-//	           principal.id on both; principal.owner, principal.purpose on Agent
+//	           principal.id on both; principal.owner, principal.purpose, principal.risk on Agent
 //	action     Action::"server/tool", a member of its class ("read", "write",
 //	           "act") and of its kinds ("payment", "external", ...)
 //	resource   Tool::"server/tool", or the entity type the catalog names
@@ -16,7 +16,7 @@
 //	           time {now: datetime; hour: Long; weekday: String; business: Bool}, all UTC
 //	           user: User, chain: Set<Agent>
 //	           meters: an entity with one decimal tag per meter key
-//	           approved: Set<String>, mode, sensitivity: String, reviewed: Bool
+//	           approved: Set<String>, binding, mode, sensitivity: String, reviewed: Bool
 package policy
 
 import (
@@ -105,6 +105,8 @@ type Query struct {
 	Meters       map[string]canon.Decimal
 	Approved     []string // groups that said yes to this very call
 	Reviewed     bool     // a person reviewed the tool's catalog entry
+	// Binding is how the caller proved possession: dpop, mtls or none.
+	Binding sallyport.Binding
 }
 
 // Principal is one link of the chain.
@@ -115,6 +117,7 @@ type Principal struct {
 	Groups  []string
 	Owner   string // of an agent
 	Purpose string // of an agent, as registered
+	Risk    string // of an agent: low, medium, high
 }
 
 // TaskFacts are what policies may read of the task.

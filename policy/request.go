@@ -118,6 +118,9 @@ func (b *Bundle) context(q *Query, t *tool, n *slice, ents *entities) (types.Rec
 	if n.facts&factSensitivity != 0 {
 		m["sensitivity"] = types.String(q.Sensitivity.String())
 	}
+	if n.facts&factBinding != 0 {
+		m["binding"] = types.String(q.Binding)
+	}
 	if n.facts&factReviewed != 0 {
 		m["reviewed"] = types.Boolean(q.Reviewed)
 	}

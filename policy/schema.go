@@ -151,7 +151,7 @@ func newTools(list []Tool) (map[toolKey]*tool, error) {
 
 // contextNames are the attributes of each record of the context, for errors.
 var contextNames = map[string][]string{
-	"":     {"approved", "args", "chain", "meters", "mode", "reviewed", "sensitivity", "task", "time", "user"},
+	"":     {"approved", "args", "binding", "chain", "meters", "mode", "reviewed", "sensitivity", "task", "time", "user"},
 	"task": {"age", "depth", "id", "purpose", "template"},
 	"time": {"business", "hour", "now", "weekday"},
 }

@@ -63,6 +63,7 @@ type testPrincipal struct {
 	Groups  []string `yaml:"groups"`
 	Owner   string   `yaml:"owner"`
 	Purpose string   `yaml:"purpose"`
+	Risk    string   `yaml:"risk"`
 }
 
 // testFacts override what the catalog, the gateway and the state would say.
@@ -70,6 +71,7 @@ type testFacts struct {
 	Class       string            `yaml:"class"`
 	Kinds       []string          `yaml:"kinds"`
 	Reviewed    *bool             `yaml:"reviewed"`
+	Binding     sallyport.Binding `yaml:"binding"`
 	Sensitivity string            `yaml:"sensitivity"`
 	Mode        string            `yaml:"mode"`
 	Meters      map[string]string `yaml:"meters"`
@@ -309,7 +311,7 @@ func (b *Bundle) testQuery(fix *testFixtures, c *testCase) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Query{Server: server, Tool: name, ToolDigest: t.Digest, Class: t.Class, Kinds: t.Kinds, Args: args, Now: testNow, Reviewed: true, Sensitivity: sallyport.Internal}
+	q := &Query{Server: server, Tool: name, ToolDigest: t.Digest, Class: t.Class, Kinds: t.Kinds, Args: args, Now: testNow, Reviewed: true, Binding: sallyport.BindingDPoP, Sensitivity: sallyport.Internal}
 	if c.Call.Resource != "" {
 		if t.resource == "" {
 			return nil, fmt.Errorf("the catalog names no resource type for %s", c.Call.Tool)
@@ -343,7 +345,7 @@ func (b *Bundle) testQuery(fix *testFixtures, c *testCase) (*Query, error) {
 	}
 	q.Principals = []Principal{
 		{Principal: sallyport.Principal{Kind: sallyport.UserKind, ID: user.ID}, Groups: user.Groups},
-		{Principal: sallyport.Principal{Kind: sallyport.AgentKind, ID: agent.ID}, Groups: agent.Groups, Owner: agent.Owner, Purpose: agent.Purpose},
+		{Principal: sallyport.Principal{Kind: sallyport.AgentKind, ID: agent.ID}, Groups: agent.Groups, Owner: agent.Owner, Purpose: agent.Purpose, Risk: agent.Risk},
 	}
 	return q, nil
 }
@@ -371,6 +373,9 @@ func (f testFacts) apply(q *Query) error {
 				return err
 			}
 		}
+	}
+	if f.Binding != "" {
+		q.Binding = f.Binding
 	}
 	if f.Reviewed != nil {
 		q.Reviewed = *f.Reviewed

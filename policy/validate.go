@@ -36,7 +36,7 @@ func newChecker(tools map[toolKey]*tool) (*checker, error) {
 		Entities: sast.Entities{
 			"Team": {}, "Role": {}, "AgentGroup": {}, "Server": {}, "Tool": thing,
 			"User":   {ParentTypes: []sast.EntityTypeRef{"Team", "Role"}, Shape: sast.RecordType{"id": text}},
-			"Agent":  {ParentTypes: []sast.EntityTypeRef{"AgentGroup"}, Shape: sast.RecordType{"id": text, "owner": text, "purpose": text}},
+			"Agent":  {ParentTypes: []sast.EntityTypeRef{"AgentGroup"}, Shape: sast.RecordType{"id": text, "owner": text, "purpose": text, "risk": text}},
 			"Meters": {Tags: sast.Decimal()},
 		},
 		Actions: sast.Actions{},
@@ -75,6 +75,7 @@ func newChecker(tools map[toolKey]*tool) (*checker, error) {
 					"mode":        text,
 					"sensitivity": text,
 					"reviewed":    yes,
+					"binding":     text,
 				},
 			},
 		}

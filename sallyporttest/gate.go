@@ -81,7 +81,7 @@ func New(t testing.TB, o Options) *Gate {
 	check()
 	g.Key, err = identity.NewAgentKey(Domain, "bot")
 	check()
-	g.Directory = gateway.NewDirectory(nil)
+	g.Directory = gateway.NewDirectory(nil, g.Now)
 	g.Desk = approval.NewDesk(g.Store, o.Groups, g.Now)
 	g.Gateway = gateway.New(gateway.Config{
 		Engine: "test", Domain: Domain, Store: g.Store, Catalog: g.Catalog, Verifier: identity.NewVerifier(g.Issuer, g.Now().Add(-time.Minute)),

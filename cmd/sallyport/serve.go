@@ -108,7 +108,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 	if a.catalog, err = catalog.New(cfg.catalogServers(), files); err != nil {
 		return nil, err
 	}
-	a.directory = gateway.NewDirectory(cfg.users())
+	a.directory = gateway.NewDirectory(cfg.users(), time.Now)
 	desk := approval.NewDesk(a.store, cfg.groups(), time.Now)
 	a.gateway = gateway.New(gateway.Config{
 		Engine: version(), Domain: cfg.TrustDomain, Store: a.store, Catalog: a.catalog,
