@@ -38,7 +38,7 @@ func (s *Server) svid(r *http.Request, _ Caller) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.c.Directory.Agent(agent.Principal().ID)
+	a, err := s.c.Directory.Agent(agent.SPIFFEID())
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (s *Server) jwks(*http.Request, Caller) (any, error) {
 	return json.RawMessage(s.c.Issuer.JWKS()), nil
 }
 
-func (s *Server) proven(assertion string, now time.Time) (identity.Agent, error) {
+func (s *Server) proven(assertion string, now time.Time) (identity.Workload, error) {
 	return s.c.Issuer.VerifyAssertion(assertion, func(id string) (string, bool) {
 		a, err := s.c.Directory.Agent(id)
 		return a.Key, err == nil

@@ -37,7 +37,7 @@ func (s *Server) token(r *http.Request, who Caller) (any, error) {
 	if err := strictJSON(r.PostForm.Get("authorization_details"), &details); err != nil || len(details) != 1 || details[0].Type != TaskDetail {
 		return nil, sallyport.Errorf(sallyport.EInvalid, "invalid_authorization_details", "authorization_details must be one object of type %s", TaskDetail)
 	}
-	v, err := s.taskFor(r, who, details[0], user, agent.Principal(), agent.Holder())
+	v, err := s.taskFor(r, who, details[0], user, agent.Agent(), agent.Key())
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (s *Server) token(r *http.Request, who Caller) (any, error) {
 		expires = v.Mandate.Expires
 	}
 	t, err := s.c.Issuer.MintTaskToken(identity.TaskToken{
-		Task: v.ID, MandateDigest: v.Digest, Chain: []sallyport.Principal{v.Mandate.User, v.Mandate.Agent}, Holder: agent.Holder(), Expires: expires,
+		Task: v.ID, MandateDigest: v.Digest, Chain: []sallyport.Principal{v.Mandate.User, v.Mandate.Agent}, Binding: identity.BindingDPoP, Holder: agent.Key(), Expires: expires,
 	}, now)
 	if err != nil {
 		return nil, err

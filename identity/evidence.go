@@ -81,3 +81,15 @@ func (p Person) Method() string { return p.method }
 
 // Expires is when the evidence stops counting.
 func (p Person) Expires() time.Time { return p.expires }
+
+// LocalPerson is a person whom the caller has verified itself: by a passkey,
+// a one-time link, or the credentials of a socket's peer.
+func LocalPerson(user, method string, expires time.Time) Person {
+	return Person{user: sallyport.Principal{Kind: sallyport.UserKind, ID: user}, method: method, expires: expires}
+}
+
+// ClientWorkload is an OAuth client whose metadata, redirect and code the
+// caller has checked. key is the thumbprint of the key it proved, "" if none.
+func ClientWorkload(clientID, key string) Workload {
+	return Workload{client: clientID, key: key}
+}

@@ -39,7 +39,7 @@ type room struct {
 
 func taskToken(key *AgentKey) TaskToken {
 	return TaskToken{
-		Task: "t_0123456789ab", MandateDigest: canon.Digest("x"), Holder: key.Thumbprint(), Expires: testNow.Add(time.Hour),
+		Task: "t_0123456789ab", MandateDigest: canon.Digest("x"), Binding: BindingDPoP, Holder: key.Thumbprint(), Expires: testNow.Add(time.Hour),
 		Chain: []sallyport.Principal{{Kind: sallyport.UserKind, ID: "dana@example.org"}, key.Principal()},
 	}
 }
@@ -50,6 +50,7 @@ func newRoom(t testing.TB) room {
 	if err != nil {
 		t.Fatal(err)
 	}
+	i.SetURL("https://gate.example.org")
 	key, err := NewAgentKey("example.org", "bot")
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ func (r room) evidence(t testing.TB, now time.Time) Evidence {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Evidence{Token: r.token, Proof: proof, Method: "POST", URL: testURL}
+	return Evidence{Scheme: "DPoP", Token: r.token, Proof: proof, Method: "POST", URL: testURL}
 }
 
 func TestVerify(t *testing.T) {
@@ -187,9 +188,13 @@ func TestBadTokens(t *testing.T) {
 		{"four parts", r.token + ".x", "token_malformed"},
 		{"SVID for a token", svid, "token_type"},
 		{"proof for a token", r.evidence(t, testNow).Proof, "token_malformed"},
-		{"wrong issuer", resign(t, k, r.token, nil, vals{"iss": str("spiffe://evil.example")}), "token_issuer"},
-		{"wrong audience", resign(t, k, r.token, nil, vals{"aud": str("evil.example")}), "token_audience"},
-		{"two audiences", resign(t, k, r.token, nil, vals{"aud": canon.ArrayValue(str("example.org"), str("x"))}), "token_audience"},
+		{"wrong issuer", resign(t, k, r.token, nil, vals{"iss": str("https://evil.example")}), "token_issuer"},
+		{"the trust domain for the issuer", resign(t, k, r.token, nil, vals{"iss": str("spiffe://example.org")}), "token_issuer"},
+		{"wrong audience", resign(t, k, r.token, nil, vals{"aud": str("https://evil.example/mcp")}), "token_audience"},
+		{"the API's audience", resign(t, k, r.token, nil, vals{"aud": str("https://gate.example.org/v1")}), "token_audience"},
+		{"another server's audience", resign(t, k, r.token, nil, vals{"aud": str("https://gate.example.org/mcp/billing")}), "token_audience"},
+		{"half a name", resign(t, k, r.token, nil, vals{"aud": str("https://gate.example.org/mcp/tick")}), "token_audience"},
+		{"two audiences", resign(t, k, r.token, nil, vals{"aud": canon.ArrayValue(str("https://gate.example.org/mcp"), str("x"))}), "token_audience"},
 		{"no audience", resign(t, k, r.token, nil, vals{"aud": {}}), "token_audience"},
 		{"expired", resign(t, k, r.token, nil, vals{"iat": at(-5 * time.Minute), "exp": at(0)}), "token_expired"},
 		{"no exp", resign(t, k, r.token, nil, vals{"exp": {}}), "token_claims"},
@@ -205,6 +210,7 @@ func TestBadTokens(t *testing.T) {
 		{"task in another spelling", resign(t, k, r.token, nil, vals{"txn": str("T_O123456789AB")}), "token_claims"},
 		{"no digest", resign(t, k, r.token, nil, vals{"task_digest": str("")}), "token_claims"},
 		{"bearer", resign(t, k, r.token, nil, vals{"cnf": {}}), "token_claims"},
+		{"null binding", signed(head, strings.Replace(string(body), "{", `{"x5t":1,`, 1)), "token_claims"},
 		{"other binding", resign(t, k, r.token, nil, vals{"cnf": canon.ObjectValue(canon.Member{Name: "x5t#S256", Value: str("x")})}), "token_claims"},
 		{"wider scope", resign(t, k, r.token, nil, vals{"scope": str("task admin")}), "token_claims"},
 		{"unknown claim", resign(t, k, r.token, nil, vals{"admin": canon.BoolValue(true)}), "token_claims"},
@@ -326,30 +332,58 @@ func TestVerifyOverTime(t *testing.T) {
 
 func TestRotate(t *testing.T) {
 	r := newRoom(t)
-	for n := range maxIssuerKeys {
-		if _, err := r.v.Verify(r.evidence(t, testNow), testNow); err != nil {
-			t.Fatalf("after %d rotations: %v", n, err)
-		}
-		if err := r.issuer.Rotate(); err != nil {
+	r.v = NewVerifier(r.issuer, testNow.Add(-time.Hour))
+	old := r.issuer.signer()
+	for n := range maxIssuerKeys - 1 {
+		if err := r.issuer.Rotate(testNow); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := r.v.Verify(r.evidence(t, testNow), testNow); err != nil {
+			t.Fatalf("after %d rotations: %v", n+1, err)
+		}
 	}
-	// The key is gone, and knowing the token must not help.
-	refused(t, r, "dropped key", r.evidence(t, testNow), "token_key")
-	again, err := OpenIssuer(filepath.Dir(r.issuer.path), "example.org", testNow)
-	if err != nil {
-		t.Fatal(err)
+	before := r.issuer.JWKS()
+	again := func(now time.Time) *Issuer {
+		i, err := OpenIssuer(filepath.Dir(r.issuer.path), "example.org", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
 	}
-	if !bytes.Equal(again.JWKS(), r.issuer.JWKS()) {
+	if !bytes.Equal(again(testNow).JWKS(), before) {
 		t.Error("the keys were not kept")
 	}
+	// Another rotation would drop a key whose tokens live.
+	if err := r.issuer.Rotate(testNow.Add(keyLife)); sallyport.CodeOf(err) != "rotated_too_soon" || sallyport.KindOf(err) != sallyport.EConflict {
+		t.Errorf("rotated too soon: %v", err)
+	}
+	if !bytes.Equal(r.issuer.JWKS(), before) {
+		t.Error("a refused rotation changed the keys")
+	}
+	// A retired key counts for what it signed before it retired, whoever has
+	// it now.
+	late := resign(t, old, r.token, nil, vals{"iat": at(3 * time.Second), "exp": at(time.Minute)})
+	if _, err := r.issuer.Inspect(late, testNow.Add(3*time.Second)); sallyport.CodeOf(err) != "token_key" {
+		t.Errorf("a retired key signs: %v", err)
+	}
+	end := testNow.Add(keyLife + 2*time.Second)
+	if n := len(again(end).keys); n != 1 {
+		t.Errorf("%d keys after the last token of the retired ones died", n)
+	}
+	if err := r.issuer.Rotate(end); err != nil {
+		t.Error(err)
+	}
+	// The key is gone, and knowing the token must not help.
+	ev := r.evidence(t, testNow)
+	r.v = NewVerifier(r.issuer, testNow)
+	refused(t, r, "dropped key", ev, "token_key")
 	if _, err := OpenIssuer(filepath.Dir(r.issuer.path), "example.com", testNow); err == nil {
 		t.Error("another trust domain opens the keys")
 	}
 }
 
 func TestReplayCacheFailsClosed(t *testing.T) {
-	r := newReplays(testNow)
+	r := newReplays(testNow, ProofAge)
 	r.most = 2
 	for n := range 3 {
 		err := r.use("proof", "k", fmt.Sprint(n), testNow)
@@ -357,10 +391,10 @@ func TestReplayCacheFailsClosed(t *testing.T) {
 			t.Errorf("use %d: %v", n, err)
 		}
 	}
-	if err := r.use("proof", "k", "new", testNow.Add(span)); err != nil {
+	if err := r.use("proof", "k", "new", testNow.Add(r.span)); err != nil {
 		t.Errorf("after a span: %v", err)
 	}
-	if err := r.use("proof", "k", "1", testNow.Add(span)); err == nil {
+	if err := r.use("proof", "k", "1", testNow.Add(r.span)); err == nil {
 		t.Error("the former half is forgotten")
 	}
 }
@@ -393,7 +427,7 @@ func TestAssertion(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent, err := r.issuer.VerifyAssertion(a, registered, testNow)
-	if err != nil || agent.Principal() != r.key.Principal() || agent.Holder() != r.key.Thumbprint() {
+	if err != nil || agent.Agent() != r.key.Principal() || agent.Key() != r.key.Thumbprint() {
 		t.Fatalf("%v, %v", agent, err)
 	}
 	impostor, err := NewAgentKey("example.org", "bot")
@@ -417,7 +451,7 @@ func TestAssertion(t *testing.T) {
 		{"proof for an assertion", r.evidence(t, testNow).Proof, "assertion_type"},
 		{"empty", "", "assertion_malformed"},
 	} {
-		if got, err := r.issuer.VerifyAssertion(tt.assertion, registered, testNow); sallyport.CodeOf(err) != tt.code || got != (Agent{}) {
+		if got, err := r.issuer.VerifyAssertion(tt.assertion, registered, testNow); sallyport.CodeOf(err) != tt.code || got.SPIFFEID() != "" || got.Key() != "" {
 			t.Errorf("%s: %v, want %s", tt.name, err, tt.code)
 		}
 	}
@@ -586,7 +620,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("a.b.c", "")
 	f.Add(ev.Proof, ev.Token)
 	f.Fuzz(func(t *testing.T, token, proof string) {
-		who, err := NewVerifier(r.issuer, testNow).Verify(Evidence{Token: token, Proof: proof, Method: "POST", URL: testURL}, testNow)
+		who, err := NewVerifier(r.issuer, testNow).Verify(Evidence{Scheme: "DPoP", Token: token, Proof: proof, Method: "POST", URL: testURL}, testNow)
 		if err == nil && (token != ev.Token || proof != ev.Proof) {
 			t.Fatalf("forged evidence verifies as %v", who.Chain())
 		}
@@ -603,7 +637,7 @@ func FuzzParseJWS(f *testing.F) {
 		if !ok {
 			return
 		}
-		if who, ok := claimed(j.claims); ok && !validChain(who.chain) {
+		if who, ok := claimed(j.claims, &checked{}); ok && !validChain(who.chain) {
 			t.Fatalf("a chain of %v", who.chain)
 		}
 		if jwk, ok := j.header.Get("jwk"); ok {
@@ -611,7 +645,7 @@ func FuzzParseJWS(f *testing.F) {
 				t.Fatalf("thumbprint %q", k.thumbprint())
 			}
 		}
-		_, _ = checkTimes(j.claims, testNow)
+		_, _, _ = checkTimes(j.claims, MaxTaskTokenTTL, testNow)
 	})
 }
 
@@ -625,7 +659,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.ResetTimer()
 	for n := range b.N {
 		if n%len(evs) == 0 { // the same proofs again, to a cache that forgot them
-			r.v.proofs = newReplays(testNow)
+			r.v.proofs = newReplays(testNow, ProofAge)
 		}
 		if _, err := r.v.Verify(evs[n%len(evs)], testNow); err != nil {
 			b.Fatal(err)

@@ -15,6 +15,7 @@ import (
 type replays struct {
 	start time.Time
 	most  int
+	span  time.Duration
 
 	mu     sync.Mutex
 	since  time.Time // when now was begun
@@ -22,11 +23,10 @@ type replays struct {
 	former map[[16]byte]struct{}
 }
 
-// span is the longest time between two moments at which one proof counts.
-const span = max(ProofAge, AssertionTTL) + 2*Skew
-
-func newReplays(start time.Time) *replays {
-	return &replays{start: start.Truncate(time.Second), most: maxReplays, since: start, now: make(map[[16]byte]struct{})}
+// newReplays makes a cache for what counts for at most age; span is the
+// longest time between two moments at which one proof counts.
+func newReplays(start time.Time, age time.Duration) *replays {
+	return &replays{start: start.Truncate(time.Second), most: maxReplays, span: age + 2*ForeignSkew, since: start, now: make(map[[16]byte]struct{})}
 }
 
 // before reports whether something issued at iat may have been used before
@@ -44,9 +44,9 @@ func (r *replays) use(what, thumbprint, jti string, now time.Time) error {
 	k := [16]byte(h[:])
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if age := now.Sub(r.since); age >= span {
+	if age := now.Sub(r.since); age >= r.span {
 		r.former = r.now
-		if age >= 2*span {
+		if age >= 2*r.span {
 			r.former = nil
 		}
 		r.now, r.since = make(map[[16]byte]struct{}), now

@@ -1,80 +1,150 @@
 package identity
 
 import (
-	"net/url"
+	"crypto/x509"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/sallyport-dev/sallyport"
-	"github.com/sallyport-dev/sallyport/canon"
 )
 
 // Evidence is what a request carries, unverified.
 type Evidence struct {
-	Token  string // the task token
+	Scheme string // of the Authorization header: DPoP or Bearer
+	Token  string // the task or user token
 	Proof  string // the DPoP proof
 	Method string // of the HTTP request
 	URL    string // the absolute URL the caller was to use
+	// Certificates is the chain of the TLS client, its own first; nil if it
+	// showed none.
+	Certificates []*x509.Certificate
 }
 
 // Verifier turns Evidence into Verified; nothing else does. It is safe for
 // concurrent use. Its errors are of kind EUnauthenticated with a stable code
-// (token_... or proof_...) and a text that is safe to show, but for
-// "replay_cache_full", of kind EUnavailable.
+// (token_..., proof_... or certificate_...) and a text that is safe to show,
+// but for "replay_cache_full", of kind EUnavailable.
 type Verifier struct {
 	issuer *Issuer
 	proofs *replays
+	nonces *nonces
+	trust  atomic.Pointer[Trust]
 
-	// A token whose signature was checked need not be checked again. Its
-	// proof is checked on every request.
+	// A token whose signature was checked need not be checked again. What it
+	// is bound to is proved on every request.
 	mu     sync.RWMutex
 	tokens map[string]checked // by the token's exact bytes
 }
 
-type checked struct {
-	who Verified
-	kid string
-}
-
 // NewVerifier makes a verifier for the tokens of one issuer. now is when it
 // starts: proofs from before are refused, since it cannot know whether they
-// were used.
+// were used. Until SetTrust, no certificate counts.
 func NewVerifier(issuer *Issuer, now time.Time) *Verifier {
-	return &Verifier{issuer: issuer, proofs: newReplays(now), tokens: make(map[string]checked)}
+	return &Verifier{issuer: issuer, proofs: newReplays(now, ProofAge), nonces: newNonces(), tokens: make(map[string]checked)}
 }
 
-// Verify checks a task token and the DPoP proof that its holder sends it
-// (RFC 9449 section 4.3).
+// SetTrust says whose certificates count.
+func (v *Verifier) SetTrust(t *Trust) { v.trust.Store(t) }
+
+// Verify checks a task token, that the URL is the resource it is for or lies
+// below it, and what it is bound to: the DPoP proof (RFC 9449 section 4.3), or
+// the certificate of the connection (RFC 8705 section 3).
 func (v *Verifier) Verify(ev Evidence, now time.Time) (Verified, error) {
-	switch {
-	case ev.Token == "":
-		return Verified{}, unauthenticated("token_missing", "there is no task token")
-	case len(ev.Token) > MaxTokenBytes:
-		return Verified{}, unauthenticated("token_malformed", "the task token is longer than %d bytes", MaxTokenBytes)
-	case ev.Proof == "":
-		return Verified{}, unauthenticated("proof_missing", "there is no DPoP proof")
-	case len(ev.Proof) > MaxProofBytes:
-		return Verified{}, unauthenticated("proof_malformed", "the DPoP proof is longer than %d bytes", MaxProofBytes)
+	if err := ev.form(); err != nil {
+		return Verified{}, err
 	}
-	who, err := v.token(ev.Token, now)
+	c, err := v.token(ev.Token, now)
 	if err != nil {
 		return Verified{}, err
 	}
-	if err := v.proof(ev, who, now); err != nil {
+	if !covers(c.who.audience, ev.URL) {
+		return Verified{}, unauthenticated("token_audience", "the token is for another resource: %s", c.who.audience)
+	}
+	dpop := strings.EqualFold(ev.Scheme, "DPoP")
+	switch {
+	case dpop != (c.who.binding == BindingDPoP):
+		// RFC 9449 section 7.1: a bound token is no bearer token.
+		return Verified{}, unauthenticated("token_scheme", "the token's binding is %s, and it was not sent that way", c.who.binding)
+	case dpop:
+		err = v.proof(ev, c.who.holder, now)
+	case c.who.binding == BindingMTLS:
+		c.who.holder, err = v.certificate(ev.Certificates, c.certificate, now)
+	case c.who.binding != BindingNone:
+		err = unauthenticated("token_claims", "the token is bound to what cannot be checked")
+	}
+	if err != nil {
 		return Verified{}, err
 	}
-	return who, nil
+	return c.who, nil
 }
 
-func (v *Verifier) token(token string, now time.Time) (Verified, error) {
+// form refuses what need not be parsed to be refused.
+func (ev Evidence) form() error {
+	dpop := strings.EqualFold(ev.Scheme, "DPoP")
+	switch {
+	case ev.Token == "":
+		return unauthenticated("token_missing", "there is no token")
+	case !dpop && !strings.EqualFold(ev.Scheme, "Bearer"):
+		return unauthenticated("token_scheme", "the token was sent neither as DPoP nor as Bearer")
+	case len(ev.Token) > MaxTokenBytes:
+		return unauthenticated("token_malformed", "the token is longer than %d bytes", MaxTokenBytes)
+	case dpop && ev.Proof == "":
+		return unauthenticated("proof_missing", "there is no DPoP proof")
+	case len(ev.Proof) > MaxProofBytes:
+		return unauthenticated("proof_malformed", "the DPoP proof is longer than %d bytes", MaxProofBytes)
+	}
+	return nil
+}
+
+// User checks a user token and its DPoP proof.
+func (v *Verifier) User(ev Evidence, now time.Time) (Person, error) {
+	if err := ev.form(); err != nil {
+		return Person{}, err
+	}
+	if !strings.EqualFold(ev.Scheme, "DPoP") {
+		return Person{}, unauthenticated("token_scheme", "a user token is sent as DPoP")
+	}
+	p, jkt, err := v.issuer.checkUserToken(ev.Token, now)
+	if err != nil {
+		return Person{}, err
+	}
+	if !covers(v.issuer.UserAudience(), ev.URL) {
+		return Person{}, unauthenticated("token_audience", "the token is for another resource")
+	}
+	if err := v.proof(ev, jkt, now); err != nil {
+		return Person{}, err
+	}
+	return p, nil
+}
+
+// certificate checks that the connection's certificate is the one of the
+// token, and that it counts now; it returns the holder.
+func (v *Verifier) certificate(chain []*x509.Certificate, want string, now time.Time) (string, error) {
+	if len(chain) == 0 {
+		return "", unauthenticated("certificate_missing", "the token is bound to a certificate, and the connection has none")
+	}
+	if CertificateThumbprint(chain[0]) != want {
+		return "", unauthenticated("certificate_binding", "the token is bound to another certificate than the connection's")
+	}
+	t := v.trust.Load()
+	if t == nil {
+		return "", unauthenticated("certificate_untrusted", "no certificates are trusted here")
+	}
+	w, err := t.Certificate(chain, now)
+	if err != nil {
+		return "", err
+	}
+	return HolderOfSVID(w.spiffeID), nil
+}
+
+func (v *Verifier) token(token string, now time.Time) (checked, error) {
 	v.mu.RLock()
 	c, ok := v.tokens[token]
 	v.mu.RUnlock()
 	if ok {
 		// The issuer may have dropped the key since.
 		if _, known := v.issuer.public(c.kid); known && now.Before(c.who.expires) {
-			return c.who, nil
+			return c, nil
 		}
 		v.mu.Lock()
 		delete(v.tokens, token)
@@ -82,7 +152,7 @@ func (v *Verifier) token(token string, now time.Time) (Verified, error) {
 	}
 	c, err := v.issuer.checkTaskToken(token, now)
 	if err != nil {
-		return Verified{}, err
+		return checked{}, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -90,167 +160,5 @@ func (v *Verifier) token(token string, now time.Time) (Verified, error) {
 		clear(v.tokens) // it costs one more signature check for each
 	}
 	v.tokens[strings.Clone(token)] = c
-	return c.who, nil
-}
-
-// checkTaskToken verifies what MintTaskToken made.
-func (i *Issuer) checkTaskToken(token string, now time.Time) (checked, error) {
-	t, ok := parseJWS(token, MaxTokenBytes, "alg", "kid", "typ")
-	if !ok {
-		return checked{}, unauthenticated("token_malformed", "the task token is not a JWT of the expected form")
-	}
-	if text(t.header, "typ") != TaskTokenType {
-		return checked{}, unauthenticated("token_type", "the token is not a task token")
-	}
-	kid := text(t.header, "kid")
-	key, ok := i.public(kid)
-	if !ok {
-		return checked{}, unauthenticated("token_key", "the token is signed with a key that %s does not have", i.Name())
-	}
-	if text(t.header, "alg") != key.alg() {
-		return checked{}, unauthenticated("token_alg", "the token is not signed with %s", key.alg())
-	}
-	if !key.verify(t) {
-		return checked{}, unauthenticated("token_signature", "the token's signature does not verify")
-	}
-	if text(t.claims, "iss") != i.Name() {
-		return checked{}, unauthenticated("token_issuer", "the token is not from %s", i.Name())
-	}
-	if text(t.claims, "aud") != i.domain {
-		return checked{}, unauthenticated("token_audience", "the token is not for %s", i.domain)
-	}
-	exp, err := checkTimes(t.claims, now)
-	if err != nil {
-		return checked{}, err
-	}
-	who, ok := claimed(t.claims)
-	if !ok {
-		return checked{}, unauthenticated("token_claims", "the task token lacks a claim, or has one of another form")
-	}
-	who.expires = exp
-	return checked{who, kid}, nil
-}
-
-func checkTimes(claims canon.Value, now time.Time) (time.Time, error) {
-	iat, ok := instant(claims, "iat")
-	exp, ok2 := instant(claims, "exp")
-	nbf, hasNBF := claims.Get("nbf")
-	from, ok3 := iat, true
-	if hasNBF && !nbf.IsNull() {
-		from, ok3 = instant(claims, "nbf")
-	}
-	switch {
-	case !ok || !ok2 || !ok3 || exp.Sub(iat) > MaxTaskTokenTTL:
-		return exp, unauthenticated("token_claims", "the token's times are missing, or too far apart")
-	case iat.After(now.Add(Skew)) || from.After(now.Add(Skew)):
-		return exp, unauthenticated("token_not_yet_valid", "the token is not valid yet")
-	case !now.Before(exp):
-		return exp, unauthenticated("token_expired", "the token has expired")
-	}
-	return exp, nil
-}
-
-// claimed reads who and what the token is for, all but the times.
-func claimed(claims canon.Value) (Verified, bool) {
-	for _, m := range claims.Members() {
-		switch m.Name {
-		case "iss", "aud", "iat", "exp", "nbf", "jti", "sub", "act", "txn", "task_digest", "cnf", "scope":
-		default:
-			return Verified{}, false
-		}
-	}
-	task, err := sallyport.ParseID(sallyport.TaskID, text(claims, "txn"))
-	digest, err2 := sallyport.ParseDigest(text(claims, "task_digest"))
-	cnf, _ := claims.Get("cnf")
-	who := Verified{task: task, digest: digest, holder: text(cnf, "jkt"), tokenID: text(claims, "jti")}
-	if err != nil || string(task) != text(claims, "txn") || err2 != nil || digest.IsZero() || len(cnf.Members()) != 1 || who.holder == "" || who.tokenID == "" || text(claims, "scope") != "task" {
-		return Verified{}, false
-	}
-	// The actor stands outermost, who it acts for within.
-	var agents []sallyport.Principal
-	act, ok := claims.Get("act")
-	for ok && len(agents) < maxChain {
-		agents = append(agents, sallyport.Principal{Kind: sallyport.AgentKind, ID: text(act, "sub")})
-		act, ok = act.Get("act")
-	}
-	who.chain = append(who.chain, sallyport.Principal{Kind: sallyport.UserKind, ID: text(claims, "sub")})
-	for n := len(agents) - 1; n >= 0; n-- {
-		who.chain = append(who.chain, agents[n])
-	}
-	return who, validChain(who.chain)
-}
-
-func (v *Verifier) proof(ev Evidence, who Verified, now time.Time) error {
-	t, ok := parseJWS(ev.Proof, MaxProofBytes, "alg", "typ", "jwk")
-	if !ok {
-		return unauthenticated("proof_malformed", "the DPoP proof is not a JWT of the expected form")
-	}
-	if text(t.header, "typ") != "dpop+jwt" {
-		return unauthenticated("proof_type", "the proof is not of type dpop+jwt")
-	}
-	jwk, _ := t.header.Get("jwk")
-	key, ok := parseJWK(jwk)
-	if !ok {
-		return unauthenticated("proof_key", "the proof's jwk is not a public key of type P-256 or Ed25519")
-	}
-	if text(t.header, "alg") != key.alg() {
-		return unauthenticated("proof_alg", "the proof is not signed with %s, as its key requires", key.alg())
-	}
-	thumb := key.thumbprint()
-	if thumb != who.holder {
-		return unauthenticated("proof_binding", "the token is bound to another key than the proof's")
-	}
-	if !key.verify(t) {
-		return unauthenticated("proof_signature", "the proof's signature does not verify")
-	}
-	if htm := text(t.claims, "htm"); htm == "" || htm != ev.Method {
-		return unauthenticated("proof_method", "the proof is for another HTTP method")
-	}
-	if !sameTarget(text(t.claims, "htu"), ev.URL) {
-		return unauthenticated("proof_url", "the proof is for another URL")
-	}
-	if text(t.claims, "ath") != sum([]byte(ev.Token)) {
-		return unauthenticated("proof_token", "the proof is for another token")
-	}
-	iat, ok := instant(t.claims, "iat")
-	if !ok || iat.After(now.Add(Skew)) || now.Sub(iat) > ProofAge || v.proofs.before(iat) {
-		return unauthenticated("proof_stale", "the proof was not made just now: make a new one for each request, and check the clock")
-	}
-	return v.proofs.use("proof", thumb, text(t.claims, "jti"), now)
-}
-
-// sameTarget compares two URLs without query and fragment, after the
-// normalisation of RFC 3986 sections 6.2.2.1 and 6.2.3: case of scheme and
-// host, default port, empty path.
-func sameTarget(a, b string) bool {
-	if a == b && a != "" && len(a) <= maxURLBytes && !strings.ContainsAny(a, "?#") {
-		return true
-	}
-	x, ok := target(a)
-	y, ok2 := target(b)
-	return ok && ok2 && x == y
-}
-
-func target(s string) (string, bool) {
-	if s == "" || len(s) > maxURLBytes {
-		return "", false
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.Opaque != "" {
-		return "", false
-	}
-	host := strings.ToLower(u.Host)
-	switch u.Scheme { // url.Parse has lowered it
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	default:
-		return "", false
-	}
-	path := u.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	return u.Scheme + "://" + host + path, true
+	return c, nil
 }

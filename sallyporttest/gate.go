@@ -77,6 +77,7 @@ func New(t testing.TB, o Options) *Gate {
 	t.Cleanup(func() { g.Store.Close() })
 	g.Issuer, err = identity.OpenIssuer(o.Dir, Domain, g.Now())
 	check()
+	g.Issuer.SetURL("https://gate.test.example")
 	g.Catalog, err = catalog.New(o.Servers, o.Catalog)
 	check()
 	g.Key, err = identity.NewAgentKey(Domain, "bot")
@@ -153,7 +154,7 @@ func (g *Gate) Evidence(v task.View) identity.Verified {
 	g.t.Helper()
 	now := g.Now()
 	token, err := g.Issuer.MintTaskToken(identity.TaskToken{
-		Task: v.ID, MandateDigest: v.Digest, Chain: []sallyport.Principal{v.Mandate.User, v.Mandate.Agent}, Holder: v.Mandate.Holder, Expires: v.Mandate.Expires,
+		Task: v.ID, MandateDigest: v.Digest, Chain: []sallyport.Principal{v.Mandate.User, v.Mandate.Agent}, Binding: identity.BindingDPoP, Holder: v.Mandate.Holder, Expires: v.Mandate.Expires,
 	}, now)
 	if err != nil {
 		g.t.Fatal(err)
@@ -163,7 +164,7 @@ func (g *Gate) Evidence(v task.View) identity.Verified {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	who, err := g.Verify(identity.Evidence{Token: token, Proof: proof, Method: "POST", URL: url})
+	who, err := g.Verify(identity.Evidence{Scheme: "DPoP", Token: token, Proof: proof, Method: "POST", URL: url})
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -170,6 +170,7 @@ func (a *app) serveMCP() error {
 	if a.cfg.Public != "" {
 		a.public, _ = url.Parse(a.cfg.Public) // checked with the config
 	}
+	a.issuer.SetURL(a.public.String())
 	c := mcp.Config{
 		Gateway: a.gateway, Public: a.public, AllowedHosts: append([]string{addr}, a.cfg.AllowedHosts...), AllowedOrigins: a.cfg.AllowedOrigins,
 		Hold: time.Duration(a.cfg.Hold), Log: a.log,

@@ -13,6 +13,9 @@ import (
 	"github.com/sallyport-dev/sallyport/identity"
 )
 
+// URL is where the door's gateway is reached.
+const URL = "https://gate.example.org"
+
 // Door is an issuer of the trust domain example.org, its verifier, and one
 // agent with its key.
 type Door struct {
@@ -30,6 +33,7 @@ func New(t testing.TB, now time.Time) *Door {
 	if err != nil {
 		t.Fatal(err)
 	}
+	issuer.SetURL(URL)
 	key, err := identity.NewAgentKey("example.org", "bot")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +49,7 @@ func New(t testing.TB, now time.Time) *Door {
 func (d *Door) Token(t testing.TB, task sallyport.ID, mandate sallyport.Digest, now time.Time, sub ...sallyport.Principal) string {
 	t.Helper()
 	token, err := d.Issuer.MintTaskToken(identity.TaskToken{
-		Task: task, MandateDigest: mandate, Holder: d.Key.Thumbprint(), Expires: now.Add(time.Hour),
+		Task: task, MandateDigest: mandate, Binding: identity.BindingDPoP, Holder: d.Key.Thumbprint(), Expires: now.Add(time.Hour),
 		Chain: append([]sallyport.Principal{d.User, d.Key.Principal()}, sub...),
 	}, now)
 	if err != nil {
@@ -61,13 +65,13 @@ func (d *Door) Evidence(t testing.TB, token, method, url string, now time.Time) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return identity.Evidence{Token: token, Proof: proof, Method: method, URL: url}
+	return identity.Evidence{Scheme: "DPoP", Token: token, Proof: proof, Method: method, URL: url}
 }
 
 // Verified goes the whole way: token, proof, verification.
 func (d *Door) Verified(t testing.TB, task sallyport.ID, mandate sallyport.Digest, now time.Time) identity.Verified {
 	t.Helper()
-	const url = "https://gate.example.org/mcp"
+	const url = URL + "/mcp"
 	who, err := d.Verifier.Verify(d.Evidence(t, d.Token(t, task, mandate, now), "POST", url, now), now)
 	if err != nil {
 		t.Fatal(err)

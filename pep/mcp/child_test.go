@@ -155,7 +155,7 @@ func TestI9_TheEndOfATaskKillsItsChildren(t *testing.T) {
 	o := newOffice(t)
 	g := &fakeGate{verify: o.verify}
 	_, base := serve(t, g, nil, child0(t, "kid", "spawn"))
-	task, auth := o.task(t)
+	task, auth := o.task(t, base)
 	send := func(body, session string) (*http.Response, []byte) {
 		req, _ := http.NewRequestWithContext(t.Context(), "POST", base+"/mcp/kid", strings.NewReader(body))
 		if err := auth(req); err != nil {

@@ -19,7 +19,7 @@ func TestDoor(t *testing.T) {
 			s.Name = "one"
 			_, base := serve(t, &fakeGate{verify: o.verify}, nil, s)
 			target, _ := url.Parse(base)
-			_, auth := o.task(t)
+			_, auth := o.task(t, base)
 			door := Door(target, auth)
 			ts := httptest.NewServer(door)
 			defer ts.Close()

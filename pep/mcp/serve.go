@@ -54,10 +54,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.out.refuse(canon.Value{}, bad)
 		return
 	}
-	who, err := h.Gateway.Verify(identity.Evidence{
-		Token: bearer(r.Header.Values("Authorization")), Proof: single(r.Header.Values("Dpop")),
-		Method: r.Method, URL: h.base + r.URL.Path,
-	})
+	ev := identity.Evidence{Proof: single(r.Header.Values("Dpop")), Method: r.Method, URL: h.base + r.URL.Path}
+	ev.Scheme, ev.Token = credentials(r.Header.Values("Authorization"))
+	if r.TLS != nil {
+		ev.Certificates = r.TLS.PeerCertificates
+	}
+	who, err := h.Gateway.Verify(ev)
 	if err != nil {
 		h.challenge(w, x.out, r.URL.Path, err)
 		return
@@ -186,14 +188,14 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// bearer returns the token of the only Authorization header, "" if there is
-// none or more than one.
-func bearer(values []string) string {
+// credentials returns the scheme and token of the only Authorization header,
+// "" if there is none or more than one.
+func credentials(values []string) (scheme, token string) {
 	scheme, token, ok := strings.Cut(single(values), " ")
 	if !ok || !strings.EqualFold(scheme, "DPoP") && !strings.EqualFold(scheme, "Bearer") {
-		return ""
+		return "", ""
 	}
-	return strings.TrimSpace(token)
+	return scheme, strings.TrimSpace(token)
 }
 
 func single(values []string) string {

@@ -34,15 +34,17 @@ func (o *office) verify(ev identity.Evidence) (identity.Verified, error) {
 	return o.verifier.Verify(ev, time.Now())
 }
 
-// task starts a task and returns what authorises its requests.
-func (o *office) task(t testing.TB) (sallyport.ID, func(*http.Request) error) {
+// task starts a task at the gateway of a URL and returns what authorises its
+// requests.
+func (o *office) task(t testing.TB, url string) (sallyport.ID, func(*http.Request) error) {
 	t.Helper()
+	o.issuer.SetURL(url)
 	key, err := identity.NewAgentKey("test.local", "bot")
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := sallyport.NewID(sallyport.TaskID)
-	token, err := o.issuer.MintTaskToken(identity.TaskToken{Task: id, MandateDigest: canon.Digest("test"), Holder: key.Thumbprint(), Expires: time.Now().Add(time.Hour),
+	token, err := o.issuer.MintTaskToken(identity.TaskToken{Task: id, MandateDigest: canon.Digest("test"), Binding: identity.BindingDPoP, Holder: key.Thumbprint(), Expires: time.Now().Add(time.Hour),
 		Chain: []sallyport.Principal{{Kind: sallyport.UserKind, ID: "dana@test.local"}, key.Principal()}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -140,8 +142,8 @@ func TestSessionsBelongToTheirTask(t *testing.T) {
 	o := newOffice(t)
 	u := &sessions{}
 	_, base := serve(t, &fakeGate{verify: o.verify}, nil, Server{Name: "one", URL: upstream(t, u.ServeHTTP)}, Server{Name: "two", URL: upstream(t, (&sessions{}).ServeHTTP)})
-	_, mine := o.task(t)
-	_, theirs := o.task(t)
+	_, mine := o.task(t, base)
+	_, theirs := o.task(t, base)
 	send := func(auth func(*http.Request) error, method, path, body, session string) *http.Response {
 		t.Helper()
 		req, _ := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
@@ -244,7 +246,7 @@ func TestI9_TheEndOfATaskEndsItsStreams(t *testing.T) {
 	o := newOffice(t)
 	g := &fakeGate{verify: o.verify}
 	_, base := serve(t, g, nil, Server{Name: "one", URL: upstream(t, (&sessions{}).ServeHTTP)})
-	task, auth := o.task(t)
+	task, auth := o.task(t, base)
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", base+"/mcp/one", strings.NewReader(initialize))
 	if err := auth(req); err != nil {
 		t.Fatal(err)
