@@ -11,23 +11,35 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/state"
 )
 
-// Client talks to the gateway behind a unix socket.
+// Client talks to a gateway, behind a unix socket or over HTTP.
 type Client struct {
 	http   *http.Client
-	socket string
+	base   string // of the URLs
+	socket string // "" over HTTP
+	// authorize puts a user token on a request; nil on a socket.
+	authorize func(*http.Request) error
 }
 
 // NewClient makes a client for the socket at path.
 func NewClient(path string) *Client {
 	var d net.Dialer
-	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{
+	return &Client{base: "http://sallyport", socket: path, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
 	}}}
+}
+
+// NewRemote makes a client for the gateway at a public URL. authorize puts a
+// user token and a proof on each request.
+func NewRemote(base string, authorize func(*http.Request) error) *Client {
+	return &Client{base: base, authorize: authorize, http: &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 }
 
 // maxAnswer bounds what the client reads of an answer.
@@ -47,12 +59,17 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		}
 		body, contentType = bytes.NewReader(b), "application/json"
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://sallyport"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return err
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if c.authorize != nil {
+		if err := c.authorize(req); err != nil {
+			return err
+		}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -77,6 +94,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 }
 
 func (c *Client) unreachable(err error) error {
+	if c.socket == "" {
+		return &sallyport.Error{Kind: sallyport.EUnavailable, Code: "no_gateway", Text: "no gateway answers at " + c.base, Fix: "check the address, and that the gateway runs", Err: err}
+	}
 	e := &sallyport.Error{Kind: sallyport.EUnavailable, Code: "no_gateway", Text: "no gateway answers on " + c.socket, Fix: "start one: sallyport serve -c sallyport.yaml", Err: err}
 	if errors.Is(err, fs.ErrPermission) {
 		e.Text, e.Fix = "this user may not open "+c.socket, "run as the gateway's user, or join the group that the config names under socket_group"
@@ -168,6 +188,68 @@ func (c *Client) Agents(ctx context.Context) ([]AgentInfo, error) {
 func (c *Client) SuspendAgent(ctx context.Context, name string, suspend bool) (AgentInfo, error) {
 	var a AgentInfo
 	return a, c.do(ctx, "POST", "/v1/agents/"+url.PathEscape(name)+"/suspend", map[string]bool{"suspend": suspend}, &a)
+}
+
+// UpdateAgent changes a registration.
+func (c *Client) UpdateAgent(ctx context.Context, name string, ch AgentChange) (AgentInfo, error) {
+	var a AgentInfo
+	return a, c.do(ctx, "PATCH", "/v1/agents/"+url.PathEscape(name), ch, &a)
+}
+
+// ReviewAgent says that an agent is still wanted, for ttl from now.
+func (c *Client) ReviewAgent(ctx context.Context, name string, ttl time.Duration) (AgentInfo, error) {
+	var a AgentInfo
+	return a, c.do(ctx, "POST", "/v1/agents/"+url.PathEscape(name)+"/review", map[string]time.Duration{"ttl": ttl}, &a)
+}
+
+// AgentReport lists what a person should look at in the registry.
+func (c *Client) AgentReport(ctx context.Context) ([]Finding, error) {
+	var fs []Finding
+	return fs, c.do(ctx, "GET", "/v1/agents/report", nil, &fs)
+}
+
+// Access compares what an agent and a user could each do.
+func (c *Client) Access(ctx context.Context, agent, user string) (Comparison, error) {
+	var out Comparison
+	return out, c.do(ctx, "GET", "/v1/agents/"+url.PathEscape(agent)+"/access?user="+url.QueryEscape(user), nil, &out)
+}
+
+// WhoAmI asks whom the gateway takes the caller for.
+func (c *Client) WhoAmI(ctx context.Context) (Person, error) {
+	var p Person
+	return p, c.do(ctx, "GET", "/v1/whoami", nil, &p)
+}
+
+// Users lists the humans who signed in.
+func (c *Client) Users(ctx context.Context) ([]UserInfo, error) {
+	var us []UserInfo
+	return us, c.do(ctx, "GET", "/v1/users", nil, &us)
+}
+
+// Offboard ends a person's standing, with their agents and tasks.
+func (c *Client) Offboard(ctx context.Context, user string) (Offboarded, error) {
+	var o Offboarded
+	return o, c.changeUser(ctx, user, "offboard", &o)
+}
+
+// RestoreUser takes an offboarding back.
+func (c *Client) RestoreUser(ctx context.Context, user string) error {
+	return c.changeUser(ctx, user, "restore", nil)
+}
+
+// ForgetUser lets another account of the identity provider take a user id.
+func (c *Client) ForgetUser(ctx context.Context, user string) error {
+	return c.changeUser(ctx, user, "forget", nil)
+}
+
+// Invite makes the one-time link with which a user makes a passkey.
+func (c *Client) Invite(ctx context.Context, user string) (Invitation, error) {
+	var i Invitation
+	return i, c.changeUser(ctx, user, "invite", &i)
+}
+
+func (c *Client) changeUser(ctx context.Context, user, verb string, out any) error {
+	return c.do(ctx, "POST", "/v1/users/"+url.PathEscape(user)+"/"+verb, nil, out)
 }
 
 // Catalog lists the tools of a server, or of all for "".

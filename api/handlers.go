@@ -1,16 +1,11 @@
 package api
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/catalog"
-	"github.com/sallyport-dev/sallyport/gateway"
-	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/state"
 	"github.com/sallyport-dev/sallyport/task"
 )
@@ -145,58 +140,6 @@ func (s *Server) answer(r *http.Request, who Caller) (any, error) {
 		return nil, err
 	}
 	return s.c.Desk.Answer(r.Context(), id, who.User, s.c.Directory.Owner, in.Yes)
-}
-
-func (s *Server) agents(r *http.Request, who Caller) (any, error) { return s.c.Directory.Agents(), nil }
-
-// maxAgentTTL bounds how long a registration lasts before somebody has to say
-// again that the agent is wanted.
-const maxAgentTTL = 366 * 24 * time.Hour
-
-func (s *Server) addAgent(r *http.Request, who Caller) (any, error) {
-	var in AgentRequest
-	if err := read(r, &in); err != nil {
-		return nil, err
-	}
-	id, err := identity.AgentID(s.c.Domain, in.Name)
-	if err != nil {
-		return nil, err
-	}
-	if in.TTL <= 0 || in.TTL > maxAgentTTL {
-		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_ttl", "an agent is registered for at most %s", maxAgentTTL)
-	}
-	thumb := in.Key
-	if raw, err := base64.RawURLEncoding.DecodeString(thumb); err != nil || len(raw) != sha256.Size {
-		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_key", "the key is not the RFC 7638 thumbprint of a public key")
-	}
-	for _, a := range s.c.Directory.Agents() {
-		if a.Key == thumb && a.ID != id {
-			return nil, sallyport.Errorf(sallyport.EConflict, "shared_key", "agent %s has this key: two agents never share an identity", a.Name)
-		}
-	}
-	now := s.c.Now().UTC().Truncate(time.Second)
-	a := gateway.Agent{
-		Name: in.Name, ID: id, Owner: s.c.People.userID(in.Owner), Contact: in.Contact, Purpose: in.Purpose, Groups: in.Groups,
-		Key: thumb, Created: now, Expires: now.Add(in.TTL),
-	}
-	return a, s.c.Gateway.PutAgent(r.Context(), a, "add", who.User.ID)
-}
-
-func (s *Server) suspendAgent(r *http.Request, who Caller) (any, error) {
-	a, err := s.c.Directory.Agent(r.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	var in struct{ Suspend bool }
-	if err := read(r, &in); err != nil {
-		return nil, err
-	}
-	a.Suspended = in.Suspend
-	event := "resume"
-	if in.Suspend {
-		event = "suspend"
-	}
-	return a, s.c.Gateway.PutAgent(r.Context(), a, event, who.User.ID)
 }
 
 func (s *Server) catalog(r *http.Request, who Caller) (any, error) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,10 +14,10 @@ import (
 	"github.com/sallyport-dev/sallyport"
 )
 
-// Caller is the person behind a connection to the unix socket, as the kernel
-// and the config say.
+// Caller is the person behind a request: on the unix socket as the kernel and
+// the config say, over HTTP as their token says.
 type Caller struct {
-	OSUser   string
+	OSUser   string // "" over HTTP
 	User     sallyport.Principal
 	Operator bool
 }
@@ -26,9 +27,12 @@ type People struct {
 	Domain string
 	// Users maps account names to user ids; others are name@Domain.
 	Users map[string]string
-	// Operators are account names, or group names after a %, that may
-	// administer the gateway besides the account it runs as.
+	// Operators may administer the gateway besides the account it runs as:
+	// account names, group names of this machine after a %, user ids (with an
+	// @), and groups of users ("Role::admin").
 	Operators []string
+	// Groups are those of a user.
+	Groups func(user string) []string
 	// UID is the account the gateway runs as.
 	UID uint32
 }
@@ -69,7 +73,15 @@ func (p People) caller(r *http.Request) (Caller, error) {
 	for _, o := range p.Operators {
 		c.Operator = c.Operator || o == name || len(o) > 1 && o[0] == '%' && inGroup(u, o[1:])
 	}
+	c.Operator = c.Operator || p.operates(c.User.ID)
 	return c, nil
+}
+
+// operates reports whether a user may administer, by id or group.
+func (p People) operates(user string) bool {
+	return slices.ContainsFunc(p.Operators, func(o string) bool {
+		return strings.Contains(o, "@") && o == user || strings.Contains(o, "::") && slices.Contains(p.Groups(user), o)
+	})
 }
 
 // userID is the user id of an account of this machine. A name with an @ is a

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,9 @@ type Config struct {
 	People    People
 	// Templates returns the templates in force.
 	Templates func() map[string]*task.Template
+	// Invite makes the one-time link with which a user makes a passkey; nil if
+	// there are no passkeys.
+	Invite func(user string) (string, error)
 	// Reload reads policies and templates again.
 	Reload func(context.Context) error
 	// Discover asks a server for its tools again.
@@ -68,12 +72,51 @@ func NewServer(c Config) *Server {
 	s.mux.HandleFunc("POST /v1/asks/{id}/answer", s.any(s.answer))
 	s.mux.HandleFunc("GET /v1/agents", s.any(s.agents))
 	s.mux.HandleFunc("POST /v1/agents", s.operator(s.addAgent))
+	s.mux.HandleFunc("PATCH /v1/agents/{name}", s.operator(s.updateAgent))
 	s.mux.HandleFunc("POST /v1/agents/{name}/suspend", s.operator(s.suspendAgent))
+	s.mux.HandleFunc("POST /v1/agents/{name}/review", s.operator(s.reviewAgent))
+	s.mux.HandleFunc("GET /v1/agents/report", s.operator(s.findings))
+	s.mux.HandleFunc("GET /v1/agents/{name}/access", s.operator(s.access))
+	s.mux.HandleFunc("GET /v1/whoami", s.any(s.whoami))
+	s.mux.HandleFunc("GET /v1/users", s.operator(s.users))
+	s.mux.HandleFunc("POST /v1/users/{user}/{verb}", s.operator(s.changeUser))
 	s.mux.HandleFunc("GET /v1/catalog", s.any(s.catalog))
 	s.mux.HandleFunc("GET /v1/catalog/{server}/{tool...}", s.any(s.tool))
 	s.mux.HandleFunc("POST /v1/catalog/accept", s.operator(s.accept))
 	s.mux.HandleFunc("POST /v1/policy/reload", s.operator(s.reload))
 	return s
+}
+
+// HTTP serves the same to people who signed in, over a listener that others
+// reach: verify says who sent a request.
+func (s *Server) HTTP(verify func(*http.Request) (identity.Person, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := verify(r)
+		if err != nil {
+			w.Header().Set("Content-Type", "application/json")
+			s.fail(w, r, err)
+			return
+		}
+		who := Caller{User: p.User(), Operator: s.c.People.operates(p.User().ID)}
+		s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
+	})
+}
+
+type callerKey struct{}
+
+// caller says who sent a request.
+func (s *Server) caller(r *http.Request) (Caller, error) {
+	who, ok := r.Context().Value(callerKey{}).(Caller)
+	if !ok {
+		var err error
+		if who, err = s.c.People.caller(r); err != nil {
+			return who, err
+		}
+	}
+	if s.c.Directory.Offboarded(who.User.ID) {
+		return who, sallyport.Errorf(sallyport.EForbidden, "user_offboarded", "user %s has been offboarded", who.User.ID)
+	}
+	return who, nil
 }
 
 // maxBody bounds a request to the api.
@@ -121,7 +164,7 @@ type handler func(r *http.Request, who Caller) (any, error)
 func (s *Server) any(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		who, err := s.c.People.caller(r)
+		who, err := s.caller(r)
 		var out any
 		if err == nil {
 			out, err = h(r, who)
@@ -141,7 +184,7 @@ func (s *Server) any(h handler) http.HandlerFunc {
 func (s *Server) operator(h handler) http.HandlerFunc {
 	return s.any(func(r *http.Request, who Caller) (any, error) {
 		if !who.Operator {
-			return nil, &sallyport.Error{Kind: sallyport.EForbidden, Code: "not_operator", Text: who.OSUser + " may not administer this gateway", Fix: "run as the gateway's user, or be named under operators in the config"}
+			return nil, &sallyport.Error{Kind: sallyport.EForbidden, Code: "not_operator", Text: cmp.Or(who.OSUser, who.User.ID) + " may not administer this gateway", Fix: "run as the gateway's user, or be named under operators in the config"}
 		}
 		return h(r, who)
 	})

@@ -96,16 +96,57 @@ type Token struct {
 
 // AgentRequest registers an agent.
 type AgentRequest struct {
-	Name    string        `json:"name"`
-	Owner   string        `json:"owner"`
-	Contact string        `json:"contact,omitempty"`
-	Purpose string        `json:"purpose"`
-	Groups  []string      `json:"groups,omitempty"`
-	TTL     time.Duration `json:"ttl"`
-	// Key is the RFC 7638 thumbprint of the agent's public key. The private
-	// half never leaves the agent.
-	Key string `json:"key"`
+	Name    string   `json:"name"`
+	Owner   string   `json:"owner"`
+	Contact string   `json:"contact,omitempty"`
+	Purpose string   `json:"purpose"`
+	Groups  []string `json:"groups,omitempty"`
+	// Templates are those it may start tasks of; none means any.
+	Templates []string      `json:"templates,omitempty"`
+	Risk      string        `json:"risk,omitempty"` // low, medium, high
+	TTL       time.Duration `json:"ttl"`
+	// Key is the RFC 7638 thumbprint of the agent's public key, if it has one.
+	// The private half never leaves the agent.
+	Key        string                  `json:"key,omitempty"`
+	Identities []gateway.AgentIdentity `json:"identities,omitempty"`
 }
+
+// AgentChange changes a registration; what is nil stays.
+type AgentChange struct {
+	Owner      *string                  `json:"owner,omitempty"`
+	Contact    *string                  `json:"contact,omitempty"`
+	Purpose    *string                  `json:"purpose,omitempty"`
+	Risk       *string                  `json:"risk,omitempty"`
+	Groups     *[]string                `json:"groups,omitempty"`
+	Templates  *[]string                `json:"templates,omitempty"`
+	Key        *string                  `json:"key,omitempty"`
+	Identities *[]gateway.AgentIdentity `json:"identities,omitempty"`
+}
+
+// Person is who the gateway takes the caller for.
+type Person struct {
+	User     string   `json:"user"`
+	Groups   []string `json:"groups"`
+	Operator bool     `json:"operator"`
+}
+
+// Invitation is a one-time link with which a person makes a passkey.
+type Invitation struct {
+	User string `json:"user"`
+	URL  string `json:"url"`
+}
+
+// Finding is one thing about the registry that a person should look at.
+type Finding = gateway.Finding
+
+// Offboarded is what the end of an owner took with it.
+type Offboarded = gateway.Offboarded
+
+// Comparison is what an agent and a user could each do.
+type Comparison = gateway.Comparison
+
+// UserInfo is a human who signed in, or whose standing was changed.
+type UserInfo = gateway.User
 
 // Answer is an approver's word.
 type Answer struct {

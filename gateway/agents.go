@@ -137,6 +137,20 @@ func (a Agent) is(w identity.Workload) bool {
 	})
 }
 
+// Attest lists the agents that a program of this machine is: its path, the
+// SHA-256 of its file ("sha256:...") and the account that runs it.
+func (d *Directory) Attest(executable, digest, account string) []Agent {
+	var out []Agent
+	for _, a := range d.Agents() {
+		if slices.ContainsFunc(a.Identities, func(i AgentIdentity) bool {
+			return i.Executable != "" && i.Executable == executable && (i.Account == "" || i.Account == account) && (i.Digest == "" || i.Digest == digest)
+		}) && d.Stands(a, d.now()) == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 func evidence(w identity.Workload) string {
 	switch {
 	case w.SPIFFEID() != "":

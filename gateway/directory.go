@@ -74,7 +74,9 @@ func (d *Directory) Owner(id string) string {
 }
 
 // Parties says what is known of each principal of a chain.
-func (d *Directory) Parties(chain []sallyport.Principal) []pdp.Party { return d.parties(chain, d.now()) }
+func (d *Directory) Parties(chain []sallyport.Principal) []pdp.Party {
+	return d.parties(chain, d.now())
+}
 
 func (d *Directory) parties(chain []sallyport.Principal, now time.Time) []pdp.Party {
 	ps := make([]pdp.Party, len(chain))

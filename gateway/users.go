@@ -59,6 +59,15 @@ func (d *Directory) standing(id string, now time.Time) (known bool, groups []str
 	return true, slices.Compact(groups)
 }
 
+// Offboarded reports whether a person's standing was ended.
+func (d *Directory) Offboarded(id string) bool { return d.user(id).Offboarded }
+
+// Groups lists the groups a user is in now.
+func (d *Directory) Groups(id string) []string {
+	_, groups := d.standing(id, d.now())
+	return groups
+}
+
 func (d *Directory) user(id string) User {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -47,12 +47,18 @@ type Config struct {
 	// NoBasePolicies leaves out the rules that ship with the binary.
 	NoBasePolicies bool `yaml:"no_base_policies"`
 
+	// TLS serves the listener with a certificate; without it, TLS ends in
+	// front of the gateway or the listener is on the loopback interface.
+	TLS      TLSConfig      `yaml:"tls"`
+	Identity IdentityConfig `yaml:"identity"`
+
 	Servers   map[string]ServerConfig `yaml:"servers"`
 	Approvers map[string]GroupConfig  `yaml:"approvers"`
 	Users     map[string]UserConfig   `yaml:"users"`
 	// Accounts maps accounts of this machine to user ids.
 	Accounts map[string]string `yaml:"accounts"`
-	// Operators are accounts, or groups after a %, that may administer.
+	// Operators may administer: accounts, groups of this machine after a %,
+	// user ids, and groups of users (Role::admin).
 	Operators    []string `yaml:"operators"`
 	AllowedHosts []string `yaml:"allowed_hosts"`
 	// AllowedOrigins are web origins whose pages may call.
@@ -258,6 +264,12 @@ func (c *Config) check() error {
 				return bad("it is one of sampling, elicitation, roots", "server %s: client feature %q is not known", name, f)
 			}
 		}
+	}
+	if err := c.Identity.check(bad); err != nil {
+		return err
+	}
+	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
+		return bad("give both, or neither", "tls needs a certificate and a key")
 	}
 	for name, g := range c.Approvers {
 		if name == approval.SubjectGroup {

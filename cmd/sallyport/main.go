@@ -98,6 +98,7 @@ type env struct {
 	stdout, stderr io.Writer
 	config         string // --config
 	socket         string // --socket
+	gateway        string // --gateway
 	json           bool   // --json
 }
 
@@ -120,11 +121,12 @@ Without a command it says what is running and what waits for a human.`,
 	f := root.PersistentFlags()
 	f.StringVarP(&e.config, "config", "c", os.Getenv("SALLYPORT_CONFIG"), "config file (default sallyport.yaml, or $SALLYPORT_CONFIG)")
 	f.StringVar(&e.socket, "socket", os.Getenv("SALLYPORT_SOCKET"), "the gateway's admin socket (default from the config, or $SALLYPORT_SOCKET)")
+	f.StringVar(&e.gateway, "gateway", os.Getenv("SALLYPORT_GATEWAY"), "a gateway on another machine, where you signed in (default $SALLYPORT_GATEWAY)")
 	f.BoolVar(&e.json, "json", false, "print JSON for programs")
 	root.AddCommand(
-		initCommand(e), serveCommand(e), runCommand(e), demoCommand(e),
+		initCommand(e), loginCommand(e), logoutCommand(e), whoamiCommand(e), serveCommand(e), runCommand(e), demoCommand(e),
 		asksCommand(e), answerCommand(e, "approve", true), answerCommand(e, "deny", false),
-		agentCommand(e), taskCommand(e), policyCommand(e), catalogCommand(e),
+		agentCommand(e), accessCommand(e), userCommand(e), taskCommand(e), policyCommand(e), catalogCommand(e),
 		decideCommand(e), ledgerCommand(e), mcpCommand(e), benchCommand(e), versionCommand(e),
 		showCommand(e),
 	)

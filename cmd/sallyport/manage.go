@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/api"
-	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/state"
 )
 
@@ -140,125 +137,6 @@ func answerCommand(e *env, verb string, yes bool) *cobra.Command {
 				}
 				fmt.Fprintf(e.stdout, "  still needs  %s\n", strings.Join(missing, " and "))
 			}
-			return nil
-		},
-	}
-}
-
-func agentCommand(e *env) *cobra.Command {
-	c := &cobra.Command{Use: "agent", Short: "Register and list agents"}
-	var r api.AgentRequest
-	var keyFile string
-	add := &cobra.Command{
-		Use: "add NAME", Short: "Register an agent and make its key file", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r.Name = args[0]
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
-			s, err := c.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if keyFile == "" {
-				keyFile = defaultKeyFile(s.Domain, r.Name)
-			}
-			a, err := addAgent(cmd.Context(), c, s.Domain, keyFile, r)
-			if err != nil {
-				return err
-			}
-			if e.json {
-				return e.printJSON(map[string]any{"agent": a, "key_file": keyFile})
-			}
-			fmt.Fprintf(e.stdout, "agent %s is %s\n  owner    %s\n  purpose  %s\n  expires  %s\n  key      %s (keep it: the gateway has only its public half)\n", a.Name, a.ID, a.Owner, a.Purpose, a.Expires.Format(time.DateOnly), keyFile)
-			return nil
-		},
-	}
-	add.Flags().StringVar(&r.Owner, "owner", "", "the person who answers for it (required)")
-	add.Flags().StringVar(&r.Contact, "contact", "", "whom to call when it misbehaves (default: the owner)")
-	add.Flags().StringVar(&r.Purpose, "purpose", "", "what it is for (required)")
-	add.Flags().StringSliceVar(&r.Groups, "group", nil, "agent groups for policies")
-	add.Flags().DurationVar(&r.TTL, "ttl", 90*24*time.Hour, "how long the registration lasts")
-	add.Flags().StringVar(&keyFile, "key", "", "where to write the key (default ~/.config/sallyport/DOMAIN/NAME.jwk)")
-	list := &cobra.Command{
-		Use: "list", Short: "List agents", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
-			as, err := c.Agents(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if e.json {
-				return e.printJSON(as)
-			}
-			var rows [][]string
-			for _, a := range as {
-				st := "active"
-				if a.Suspended {
-					st = "suspended"
-				} else if time.Now().After(a.Expires) {
-					st = "expired"
-				}
-				rows = append(rows, []string{a.Name, st, a.Owner, a.Purpose, ago(a.Expires), a.ID})
-			}
-			e.table("AGENT STATE OWNER PURPOSE EXPIRES ID", rows)
-			return nil
-		},
-	}
-	c.AddCommand(add, list, suspendCommand(e, "suspend", true), suspendCommand(e, "resume", false), svidCommand(e), jwksCommand(e))
-	return c
-}
-
-// addAgent makes a key, registers its public half, and only then keeps the
-// key: a registration without a key can be repeated, a lost key cannot.
-func addAgent(ctx context.Context, c *api.Client, domain, keyFile string, r api.AgentRequest) (api.AgentInfo, error) {
-	key, err := identity.NewAgentKey(domain, r.Name)
-	if err != nil {
-		return api.AgentInfo{}, err
-	}
-	r.Key = key.Thumbprint()
-	if err := os.MkdirAll(filepath.Dir(keyFile), 0o700); err != nil {
-		return api.AgentInfo{}, err
-	}
-	if err := identity.SaveAgentKey(keyFile, key); err != nil {
-		return api.AgentInfo{}, err
-	}
-	a, err := c.AddAgent(ctx, r)
-	if err != nil {
-		_ = os.Remove(keyFile) // nothing was registered under it
-	}
-	return a, err
-}
-
-func defaultKeyFile(domain, name string) string {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		dir = "."
-	}
-	return filepath.Join(dir, "sallyport", domain, name+".jwk")
-}
-
-func suspendCommand(e *env, verb string, suspend bool) *cobra.Command {
-	short := map[bool]string{true: "Stop every call of an agent", false: "Let an agent call again"}[suspend]
-	return &cobra.Command{
-		Use: verb + " NAME", Short: short, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
-			a, err := c.SuspendAgent(cmd.Context(), args[0], suspend)
-			if err != nil {
-				return err
-			}
-			if e.json {
-				return e.printJSON(a)
-			}
-			fmt.Fprintf(e.stdout, "agent %s: %sed\n", a.Name, strings.TrimSuffix(verb, "e"))
 			return nil
 		},
 	}

@@ -43,8 +43,19 @@ func versionCommand(e *env) *cobra.Command {
 	}
 }
 
-// client connects to the gateway that --socket, or the config, names.
+// client connects to the gateway that --socket, --gateway or the config names.
 func (e *env) client() (*api.Client, error) {
+	if e.socket == "" && e.gateway != "" {
+		g, err := gatewayURL(e.gateway)
+		if err != nil {
+			return nil, err
+		}
+		l, err := openLogin(g)
+		if err != nil {
+			return nil, err
+		}
+		return api.NewRemote(g, l.authorize), nil
+	}
 	if e.socket != "" {
 		return api.NewClient(e.socket), nil
 	}
