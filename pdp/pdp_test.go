@@ -77,7 +77,7 @@ func input(t testing.TB, amount string, b *policy.Bundle) pdp.Input {
 	}
 	pin := canon.Digest("pin")
 	in := pdp.Input{
-		Engine: "test", Now: now.Add(time.Minute), Holder: m.Holder, Policy: b,
+		Engine: "test", Now: now.Add(time.Minute), Binding: sallyport.BindingDPoP, Holder: m.Holder, Policy: b,
 		Args: canon.MustParse(fmt.Sprintf(`{"amount":%q,"charge":"ch_1"}`, amount)),
 		Chain: []pdp.Party{
 			{Principal: user, Known: true, Groups: []string{"Team::support"}},
@@ -188,6 +188,11 @@ var narrowings = map[string]struct {
 	"agent suspended":         {"suspended", func(_ testing.TB, in *pdp.Input) { in.Chain[1].Suspended = true }},
 	"agent without owner":     {"no_owner", func(_ testing.TB, in *pdp.Input) { in.Chain[1].Owner = "" }},
 	"agent expired":           {"agent_expired", func(_ testing.TB, in *pdp.Input) { in.Chain[1].Expires = in.Now }},
+	"agent orphaned":          {"orphaned", func(_ testing.TB, in *pdp.Input) { in.Chain[1].Orphaned = true }},
+	"no binding":              {"binding", func(_ testing.TB, in *pdp.Input) { in.Binding = "" }},
+	"unknown binding":         {"binding", func(_ testing.TB, in *pdp.Input) { in.Binding = "strong" }},
+	"bearer for a bound task": {"binding", func(_ testing.TB, in *pdp.Input) { in.Binding = sallyport.BindingNone }},
+	"bound for a bearer task": {"binding", func(_ testing.TB, in *pdp.Input) { in.Holder = sallyport.HolderPrefix + in.Holder }},
 	"another key":             {"wrong_key", func(_ testing.TB, in *pdp.Input) { in.Holder = "other" }},
 	"no key":                  {"wrong_key", func(_ testing.TB, in *pdp.Input) { in.Holder = "" }},
 	"task suspended":          {"", func(_ testing.TB, in *pdp.Input) { in.Task.State = task.Suspended }},

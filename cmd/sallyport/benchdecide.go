@@ -81,7 +81,7 @@ func benchInputs(c policy.Corpus, bundle *policy.Bundle) ([]pdp.Input, error) {
 		}
 		pin := canon.Digest(canon.DomainTool, []byte(q.Server+"/"+q.Tool))
 		in := pdp.Input{
-			Engine: version(), Now: q.Now, Args: q.Args, Holder: m.Holder, Policy: bundle,
+			Engine: version(), Now: q.Now, Args: q.Args, Binding: sallyport.BindingDPoP, Holder: m.Holder, Policy: bundle,
 			Call: sallyport.Call{
 				Task: sallyport.NewID(sallyport.TaskID), TaskDigest: mandate,
 				Chain:  []sallyport.Principal{m.User, m.Agent},
