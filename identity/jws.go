@@ -30,15 +30,22 @@ var jwsLimits = canon.Limits{Bytes: MaxTokenBytes, Depth: 24, Leaves: 500, Strin
 // could move the key elsewhere (jku, x5u) or change what is signed (crit, b64)
 // is never allowed.
 func parseJWS(s string, most int, allowed ...string) (jws, bool) {
-	if len(s) > most || strings.Count(s, ".") != 2 {
+	if len(s) > most {
+		return jws{}, false
+	}
+	return readJWS(s, jwsLimits, allowed...)
+}
+
+func readJWS(s string, lim canon.Limits, allowed ...string) (jws, bool) {
+	if len(s) > lim.Bytes || strings.Count(s, ".") != 2 {
 		return jws{}, false
 	}
 	last := strings.LastIndexByte(s, '.')
 	head, body, _ := strings.Cut(s[:last], ".")
 	t := jws{signed: s[:last]}
 	var ok, ok2, ok3 bool
-	t.header, ok = decodeObject(head)
-	t.claims, ok2 = decodeObject(body)
+	t.header, ok = decodeObject(head, lim)
+	t.claims, ok2 = decodeObject(body, lim)
 	t.sig, ok3 = decodeB64(s[last+1:])
 	if !ok || !ok2 || !ok3 {
 		return jws{}, false
@@ -60,12 +67,12 @@ func decodeB64(s string) ([]byte, bool) {
 	return b, err == nil
 }
 
-func decodeObject(s string) (canon.Value, bool) {
+func decodeObject(s string, lim canon.Limits) (canon.Value, bool) {
 	b, ok := decodeB64(s)
 	if !ok {
 		return canon.Value{}, false
 	}
-	v, err := canon.Parse(b, jwsLimits)
+	v, err := canon.Parse(b, lim)
 	return v, err == nil && v.Kind() == canon.Object
 }
 

@@ -1,0 +1,203 @@
+package identity
+
+import (
+	"context"
+	"crypto/subtle"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+)
+
+// IDToken checks the ID token of a login (OpenID Connect Core section
+// 3.1.3.7). nonce is the one that the login began with.
+func (t *Trust) IDToken(ctx context.Context, issuer, token, nonce string, now time.Time) (Person, error) {
+	s := t.providers[issuer]
+	if s == nil || !s.p.Login {
+		return Person{}, unauthenticated("token_issuer", "people do not sign in at this provider")
+	}
+	f, err := parseForeign(token, "", "JWT")
+	if err != nil {
+		return Person{}, err
+	}
+	client := s.p.Audience[0]
+	// A login counts longer than the token that it is shown by.
+	if _, err := s.ours(ctx, f, []string{client}, now); err != nil {
+		return Person{}, err
+	}
+	azp, has := f.claims.Get("azp")
+	if has && (azp.Kind() != canon.String || azp.Text() != client) || !has && len(f.audience()) > 1 {
+		return Person{}, unauthenticated("token_audience", "the token was made for another client")
+	}
+	if nonce == "" || subtle.ConstantTimeCompare([]byte(text(f.claims, "nonce")), []byte(nonce)) != 1 {
+		return Person{}, unauthenticated("token_nonce", "the token is not the answer to this login")
+	}
+	if _, has := f.claims.Get("auth_time"); has {
+		if at, ok := instant(f.claims, "auth_time"); !ok || at.After(now.Add(ForeignSkew)) {
+			return Person{}, unauthenticated("token_claims", "the token's auth_time is no time in the past")
+		}
+	}
+	return s.p.person(f.claims, now.Add(s.p.SessionTTL))
+}
+
+// Person checks a subject_token (RFC 8693 section 2.1): an ID token or JWT
+// access token (RFC 9068) of a login provider that was made for the gateway.
+// It counts no longer than the token.
+func (t *Trust) Person(ctx context.Context, token string, now time.Time) (Person, error) {
+	f, err := parseForeign(token, "", "JWT", "at+jwt")
+	if err != nil {
+		return Person{}, err
+	}
+	s := t.providers[text(f.claims, "iss")]
+	if s == nil || !s.p.Login {
+		return Person{}, unauthenticated("token_issuer", "people do not sign in at the token's issuer")
+	}
+	until, err := s.ours(ctx, f, s.p.Audience, now)
+	if err != nil {
+		return Person{}, err
+	}
+	if sub := text(f.claims, "sub"); sub == text(f.claims, "client_id") || sub == text(f.claims, "azp") {
+		// RFC 9068 section 5: the token of a client that acts for itself.
+		return Person{}, unauthenticated("token_subject", "the token is about a program, not about a person")
+	}
+	if end := now.Add(s.p.SessionTTL); until.After(end) {
+		until = end
+	}
+	return s.p.person(f.claims, until)
+}
+
+// ours checks issuer, key, audience and times of a provider's token.
+func (s *keyset) ours(ctx context.Context, f foreignToken, audience []string, now time.Time) (until time.Time, err error) {
+	if text(f.claims, "iss") != s.p.Issuer {
+		return until, unauthenticated("token_issuer", "the token is not from %s", s.p.Issuer)
+	}
+	if err := s.signed(ctx, f, now); err != nil {
+		return until, err
+	}
+	if !f.isFor(audience) {
+		return until, unauthenticated("token_audience", "the token is for another audience")
+	}
+	_, until, err = f.times(MaxForeignTTL, true, now)
+	return until, err
+}
+
+// person reads who the claims are about.
+func (p Provider) person(claims canon.Value, until time.Time) (Person, error) {
+	id, err := p.userID(claims)
+	if err != nil {
+		return Person{}, err
+	}
+	groups, err := p.groups(claims)
+	if err != nil {
+		return Person{}, err
+	}
+	sub := text(claims, "sub")
+	if sub == "" || len(sub) > maxPrincipal {
+		return Person{}, unauthenticated("token_subject", "the token has no sub, or one that is too long")
+	}
+	return Person{
+		user: sallyport.Principal{Kind: sallyport.UserKind, ID: id}, issuer: p.Issuer, subject: sub,
+		groups: groups, method: "oidc", expires: until,
+	}, nil
+}
+
+func (p Provider) userID(claims canon.Value) (string, error) {
+	s := text(claims, p.UserClaim)
+	if p.UserClaim == "sub" {
+		if s == "" || len(s) > maxPrincipal {
+			return "", unauthenticated("token_subject", "the token has no sub, or one that is too long")
+		}
+		return p.Issuer + "#" + s, nil
+	}
+	if !isUserID(s) {
+		return "", unauthenticated("token_user", "the token's %s is not a user's id", p.UserClaim)
+	}
+	name, domain, mail := strings.Cut(s, "@")
+	if p.UserClaim == "email" {
+		if v, _ := claims.Get("email_verified"); v.Kind() != canon.Bool || !v.Bool() {
+			return "", unauthenticated("token_user", "the provider has not verified the mail address")
+		}
+		mail = mail && name != "" && domain != ""
+		if !mail {
+			return "", unauthenticated("token_user", "the token's email is not a mail address")
+		}
+	}
+	if mail {
+		// Providers differ in how they write an address; two spellings must not
+		// be two people.
+		s, domain = strings.ToLower(s), strings.ToLower(domain)
+	}
+	if len(p.Domains) > 0 && (!mail || !slices.Contains(p.Domains, domain)) {
+		return "", unauthenticated("token_user", "the provider may not speak for users of this domain")
+	}
+	return s, nil
+}
+
+// isUserID reports whether a claim may be a user's id: printable ASCII, so
+// that no two look alike or fold into one; no #, which ids made of issuer and
+// sub have; at most one @.
+func isUserID(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' || c == '#' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxJTIBytes && strings.Count(s, "@") <= 1
+}
+
+// groups maps the claims to Cedar groups, sorted. A list that is too long to
+// be in the token is an error: a rule may forbid what a group does.
+func (p Provider) groups(claims canon.Value) ([]string, error) {
+	var out []string
+	elsewhere, _ := claims.Get("_claim_names")
+	for _, g := range p.Groups {
+		if _, distributed := elsewhere.Get(g.Claim); distributed {
+			return nil, unauthenticated("token_groups", "the provider left %s out of the token: configure fewer groups there", g.Claim)
+		}
+		for _, v := range texts(claim(claims, g.Claim)) {
+			name := v
+			if g.Map != nil {
+				if name = g.Map[v]; name == "" {
+					continue
+				}
+			}
+			if name == "" || len(name) > maxGroupBytes || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				return nil, unauthenticated("token_groups", "the claim %s has a value that is no name of a group", g.Claim)
+			}
+			out = append(out, g.Prefix+name)
+		}
+	}
+	slices.Sort(out)
+	if out = slices.Compact(out); len(out) > maxGroups {
+		return nil, unauthenticated("token_groups", "the user is in more than %d groups", maxGroups)
+	}
+	return out, nil
+}
+
+// claim finds a claim by its name, or by names joined by dots.
+func claim(claims canon.Value, name string) canon.Value {
+	if v, ok := claims.Get(name); ok {
+		return v
+	}
+	head, rest, ok := strings.Cut(name, ".")
+	if v, has := claims.Get(head); ok && has {
+		return claim(v, rest)
+	}
+	return canon.Value{}
+}
+
+// texts returns a text, or the texts of a list.
+func texts(v canon.Value) []string {
+	if v.Kind() == canon.String {
+		return []string{v.Text()}
+	}
+	var out []string
+	for _, e := range v.Elems() {
+		if e.Kind() == canon.String {
+			out = append(out, e.Text())
+		}
+	}
+	return out
+}
