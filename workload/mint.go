@@ -1,0 +1,95 @@
+package workload
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/sallyport-dev/sallyport/identity"
+)
+
+// Mint makes what a Workload API hands out. Embedded makes it in this
+// process, Remote asks a gateway for it. It decides nothing: who may have an
+// identity is settled before.
+type Mint interface {
+	// X509 signs an X.509-SVID for the public half of key.
+	X509(ctx context.Context, id spiffeid.ID, key crypto.Signer) ([]*x509.Certificate, error)
+	// JWT signs a JWT-SVID for one audience.
+	JWT(ctx context.Context, id spiffeid.ID, audience string) (string, error)
+	// Bundles returns those of the own trust domain and of each federated one.
+	Bundles(ctx context.Context) (Bundles, error)
+}
+
+// Bundles are the keys of trust domains.
+type Bundles struct {
+	X509 *x509bundle.Set
+	JWT  *jwtbundle.Set
+}
+
+// Embedded is the Mint of the embedded issuer.
+type Embedded struct {
+	Authority *Authority
+	Issuer    *identity.Issuer
+	// Federated adds the bundles of other trust domains; may be nil.
+	Federated func() Bundles
+	// X509TTL is how long X.509-SVIDs last, at most and by default MaxX509TTL.
+	X509TTL time.Duration
+	// Now is the clock; nil is the machine's.
+	Now func() time.Time
+}
+
+func (e Embedded) now() time.Time {
+	if e.Now != nil {
+		return e.Now()
+	}
+	return time.Now()
+}
+
+// X509 implements Mint.
+func (e Embedded) X509(_ context.Context, id spiffeid.ID, key crypto.Signer) ([]*x509.Certificate, error) {
+	ttl := e.X509TTL
+	if ttl == 0 {
+		ttl = MaxX509TTL
+	}
+	return e.Authority.MintX509SVID(id, key.Public(), ttl, e.now())
+}
+
+// JWT implements Mint. The SVID lasts identity.MaxSVIDTTL.
+func (e Embedded) JWT(_ context.Context, id spiffeid.ID, audience string) (string, error) {
+	return e.Issuer.MintJWTSVID(id.String(), audience, identity.MaxSVIDTTL, e.now())
+}
+
+// Bundles implements Mint. It also brings the authority's roots to the time,
+// so that whoever watches bundles learns of a successor before it signs.
+func (e Embedded) Bundles(context.Context) (Bundles, error) {
+	// Roots that cannot be saved are tried again; those there are still count.
+	_ = e.Authority.Advance(e.now())
+	td := e.Authority.Domain()
+	x, err := e.Authority.GetX509BundleForTrustDomain(td)
+	if err != nil {
+		return Bundles{}, err
+	}
+	j, err := jwtbundle.Parse(td, e.Issuer.JWKS())
+	if err != nil {
+		return Bundles{}, internal(err)
+	}
+	b := Bundles{x509bundle.NewSet(), jwtbundle.NewSet()}
+	if e.Federated != nil {
+		f := e.Federated()
+		for _, x := range f.X509.Bundles() {
+			b.X509.Add(x)
+		}
+		for _, j := range f.JWT.Bundles() {
+			b.JWT.Add(j)
+		}
+	}
+	// Last: nobody else speaks for the own domain.
+	b.X509.Add(x)
+	b.JWT.Add(j)
+	return b, nil
+}
