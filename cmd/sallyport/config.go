@@ -241,8 +241,9 @@ func (c *Config) check() error {
 		return bad("listen: 127.0.0.1:8484", "listen %q is not an address with a port", c.Listen)
 	}
 	if c.Public != "" {
-		if u, err := url.Parse(c.Public); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return bad("public: https://gate.example.com", "public %q is not a URL", c.Public)
+		u, err := url.Parse(c.Public)
+		if err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
+			return bad("public: https://gate.example.com", "public %q is not https with a host and nothing after it", c.Public)
 		}
 	}
 	for name, s := range c.Servers {
@@ -288,6 +289,14 @@ func (c *Config) resolve(p string) string {
 		return p
 	}
 	return filepath.Join(c.dir, p)
+}
+
+// resolveIf is resolve, and "" for "".
+func (c *Config) resolveIf(p string) string {
+	if p == "" {
+		return ""
+	}
+	return c.resolve(p)
 }
 
 func (c *Config) storePath() string { return c.resolve(strings.TrimPrefix(c.Store, "sqlite:")) }

@@ -106,9 +106,7 @@ func (l *stringList) UnmarshalYAML(unmarshal func(any) error) error {
 }
 
 const (
-	defaultSession     = 12 * time.Hour
 	defaultKeyRotation = 24 * time.Hour
-	maxSession         = 30 * 24 * time.Hour
 )
 
 var domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
@@ -153,8 +151,8 @@ func (c *IdentityConfig) check(bad func(fix, format string, args ...any) error) 
 		if s := o.ClientSecret; s != "" && !strings.HasPrefix(s, "env:") && !strings.HasPrefix(s, "file:") {
 			return bad("client_secret: env:OIDC_CLIENT_SECRET, or file:PATH", "%s: a secret does not stand in the config", where)
 		}
-		if d := time.Duration(o.Session); d > maxSession {
-			return bad("session: 12h", "%s: a sign-in counts for at most %s", where, maxSession)
+		if d := time.Duration(o.Session); d > identity.MaxSessionTTL {
+			return bad("session: 12h", "%s: a sign-in counts for at most %s", where, identity.MaxSessionTTL)
 		}
 	}
 	return nil
@@ -175,11 +173,8 @@ func (o *OIDCConfig) provider() identity.Provider {
 		Login: o.login(), Workloads: slices.Contains(o.For, "workloads"), IDJAG: slices.Contains(o.For, "id-jag"),
 		UserClaim: o.User, Domains: o.Domains, SessionTTL: time.Duration(o.Session),
 	}
-	if p.SessionTTL == 0 {
-		p.SessionTTL = defaultSession
-	}
 	if o.ClientID != "" && !slices.Contains(p.Audience, o.ClientID) {
-		p.Audience = append(p.Audience, o.ClientID) // of the ID tokens
+		p.Audience = append([]string{o.ClientID}, p.Audience...) // of the ID tokens
 	}
 	if o.Groups != nil {
 		p.Groups = append(p.Groups, identity.GroupClaim{Claim: o.Groups.Claim, Prefix: "Team::", Map: o.Groups.Map})

@@ -52,7 +52,7 @@ prints a code to enter elsewhere (--device). What it keeps is bound to a key in
 			if err != nil {
 				return err
 			}
-			if err := l.signIn(ctx, e, device); err != nil {
+			if err := l.begin(ctx, e, device); err != nil {
 				return err
 			}
 			me, err := api.NewRemote(g, l.authorize).WhoAmI(ctx)
@@ -135,8 +135,8 @@ func whoamiCommand(e *env) *cobra.Command {
 	}
 }
 
-// signIn makes a new key, signs in with it and keeps both.
-func (l *login) signIn(ctx context.Context, e *env, device bool) error {
+// begin makes a new key, signs in with it and keeps both.
+func (l *signIn) begin(ctx context.Context, e *env, device bool) error {
 	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (l *login) signIn(ctx context.Context, e *env, device bool) error {
 
 // discover reads the gateway's metadata (RFC 8414), whose issuer must be the
 // address it was asked under.
-func (l *login) discover(ctx context.Context) (string, error) {
+func (l *signIn) discover(ctx context.Context) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.gateway+"/.well-known/oauth-authorization-server", nil)
 	if err != nil {
 		return "", err
@@ -199,7 +199,7 @@ func random() string {
 
 // browser signs in with the authorization code flow and a loopback redirect
 // (RFC 8252 section 7.3).
-func (l *login) browser(ctx context.Context, e *env, issuer string) (tokenAnswer, error) {
+func (l *signIn) browser(ctx context.Context, e *env, issuer string) (tokenAnswer, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return tokenAnswer{}, err
@@ -254,14 +254,14 @@ func (l *login) browser(ctx context.Context, e *env, issuer string) (tokenAnswer
 }
 
 // device signs in with a code that is entered elsewhere (RFC 8628).
-func (l *login) device(ctx context.Context, e *env) (tokenAnswer, error) {
+func (l *signIn) device(ctx context.Context, e *env) (tokenAnswer, error) {
 	var d struct {
 		DeviceCode string `json:"device_code"`
 		UserCode   string `json:"user_code"`
 		URI        string `json:"verification_uri"`
 		Interval   int    `json:"interval"`
 	}
-	if err := l.post(ctx, "/oauth/device", url.Values{"client_id": {cliClient}, "scope": {"cli"}}, &d); err != nil {
+	if err := l.post(ctx, "/oauth/device_authorization", url.Values{"client_id": {cliClient}, "scope": {"cli"}}, &d); err != nil {
 		return tokenAnswer{}, err
 	}
 	fmt.Fprintf(e.stderr, "open %s in a browser and enter the code\n\n  %s\n\n", d.URI, d.UserCode)

@@ -23,11 +23,11 @@ import (
 // cliClient is the client_id of this command line at every gateway.
 const cliClient = "sallyport-cli"
 
-// login is a person's sign-in at a gateway that is reached over HTTP, kept in
+// signIn is a person's sign-in at a gateway that is reached over HTTP, kept in
 // files that only they may read. Its tokens are bound to a key, so that a copy
 // of one is worth nothing. Processes that use it at once take turns: a
 // refresh token is good for one use.
-type login struct {
+type signIn struct {
 	gateway string // the gateway's public URL
 	path    string // of the state; the key lies beside it
 	key     *identity.AgentKey
@@ -62,26 +62,26 @@ func loginPath(gateway string) (string, error) {
 	return filepath.Join(dir, "sallyport", "login", strings.NewReplacer("/", "_", ":", "_").Replace(rest)+".json"), nil
 }
 
-func newLogin(gateway string) (*login, error) {
+func newLogin(gateway string) (*signIn, error) {
 	path, err := loginPath(gateway)
 	if err != nil {
 		return nil, err
 	}
-	return &login{gateway: gateway, path: path, http: &http.Client{
+	return &signIn{gateway: gateway, path: path, http: &http.Client{
 		Timeout:       30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true},
 	}}, nil
 }
 
-func (l *login) keyPath() string { return strings.TrimSuffix(l.path, ".json") + ".jwk" }
+func (l *signIn) keyPath() string { return strings.TrimSuffix(l.path, ".json") + ".jwk" }
 
 func notSignedIn(gateway string) error {
 	return &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "not_signed_in", Text: "you are not signed in at " + gateway, Fix: "sallyport login --gateway " + gateway}
 }
 
 // openLogin finds the sign-in at a gateway.
-func openLogin(gateway string) (*login, error) {
+func openLogin(gateway string) (*signIn, error) {
 	l, err := newLogin(gateway)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func openLogin(gateway string) (*login, error) {
 }
 
 // locked runs f while no other process does.
-func (l *login) locked(f func() error) error {
+func (l *signIn) locked(f func() error) error {
 	lock, err := os.OpenFile(l.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (l *login) locked(f func() error) error {
 	return f()
 }
 
-func (l *login) read() (loginState, error) {
+func (l *signIn) read() (loginState, error) {
 	var s loginState
 	info, err := os.Lstat(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -126,7 +126,7 @@ func (l *login) read() (loginState, error) {
 }
 
 // write replaces the file whole.
-func (l *login) write(s loginState) error {
+func (l *signIn) write(s loginState) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (e *oauthError) Error() string {
 
 // post sends a form to an endpoint of the gateway with a proof of the key, and
 // once more if the gateway wants a nonce in it (RFC 9449 section 8).
-func (l *login) post(ctx context.Context, path string, form url.Values, out any) error {
+func (l *signIn) post(ctx context.Context, path string, form url.Values, out any) error {
 	for try := 0; ; try++ {
 		target := l.gateway + path
 		proof, err := identity.ProveKey(l.key, http.MethodPost, target, l.nonce, time.Now())
@@ -204,7 +204,7 @@ func (l *login) post(ctx context.Context, path string, form url.Values, out any)
 	}
 }
 
-func (l *login) keep(a tokenAnswer) (loginState, error) {
+func (l *signIn) keep(a tokenAnswer) (loginState, error) {
 	if !strings.EqualFold(a.TokenType, "DPoP") || a.AccessToken == "" {
 		return loginState{}, sallyport.Errorf(sallyport.EInternal, "bad_answer", "the gateway gave a token that is bound to no key")
 	}
@@ -213,7 +213,7 @@ func (l *login) keep(a tokenAnswer) (loginState, error) {
 }
 
 // token returns a user token that is still good for a while.
-func (l *login) token(ctx context.Context) (string, error) {
+func (l *signIn) token(ctx context.Context) (string, error) {
 	var token string
 	err := l.locked(func() error {
 		s, err := l.read()
@@ -241,7 +241,7 @@ func (l *login) token(ctx context.Context) (string, error) {
 }
 
 // authorize puts the user token and a fresh proof on a request.
-func (l *login) authorize(r *http.Request) error {
+func (l *signIn) authorize(r *http.Request) error {
 	token, err := l.token(r.Context())
 	if err != nil {
 		return err
@@ -258,7 +258,7 @@ func (l *login) authorize(r *http.Request) error {
 }
 
 // remove forgets the sign-in.
-func (l *login) remove() error {
+func (l *signIn) remove() error {
 	return errors.Join(ignoreMissing(os.Remove(l.path)), ignoreMissing(os.Remove(l.keyPath())), ignoreMissing(os.Remove(l.path+".lock")))
 }
 

@@ -68,6 +68,7 @@ type app struct {
 	store     *state.Store
 	catalog   *catalog.Registry
 	issuer    *identity.Issuer
+	who       who
 	gateway   *gateway.Gateway
 	directory *gateway.Directory
 	mcp       *mcp.Handler
@@ -91,6 +92,11 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 	if a.listener, err = listen(cfg); err != nil {
 		return nil, err
 	}
+	if l := cfg.Identity.SPIFFE.Listen; l != "" {
+		if a.who.mtls, err = listenOn(l); err != nil {
+			return nil, err
+		}
+	}
 	data := filepath.Dir(cfg.storePath())
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "data_dir", Text: "the data directory " + data + " cannot be made", Fix: "name another one under store", Err: err}
@@ -99,6 +105,17 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 		return nil, err
 	}
 	if a.issuer, err = identity.OpenIssuer(data, cfg.TrustDomain, time.Now()); err != nil {
+		return nil, err
+	}
+	a.public = &url.URL{Scheme: "http", Host: a.listener.Addr().String()}
+	if cfg.TLS.Certificate != "" {
+		a.public.Scheme = "https"
+	}
+	if cfg.Public != "" {
+		a.public, _ = url.Parse(cfg.Public) // checked with the config
+	}
+	a.issuer.SetURL(a.public.String())
+	if err := a.openIdentity(ctx, data); err != nil {
 		return nil, err
 	}
 	files, err := catalogFiles(cfg.resolve(cfg.Catalog))
@@ -112,7 +129,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 	desk := approval.NewDesk(a.store, cfg.groups(), time.Now)
 	a.gateway = gateway.New(gateway.Config{
 		Engine: version(), Domain: cfg.TrustDomain, Store: a.store, Catalog: a.catalog,
-		Verifier: identity.NewVerifier(a.issuer, time.Now()), Desk: desk, Directory: a.directory, Log: log, Now: time.Now,
+		Verifier: a.who.verifier, Desk: desk, Directory: a.directory, Log: log, Now: time.Now,
 	})
 	if err := a.gateway.Restore(ctx); err != nil {
 		return nil, err
@@ -124,6 +141,12 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 	if err := a.reload(ctx, "start"); err != nil {
 		return nil, err
 	}
+	if err := a.openLogin(ctx, data); err != nil {
+		return nil, err
+	}
+	if err := a.openWorkload(); err != nil {
+		return nil, err
+	}
 	return a, a.serveAPI(desk)
 }
 
@@ -131,18 +154,22 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 // nothing has been touched yet.
 func listen(cfg *Config) (net.Listener, error) {
 	host, _, _ := net.SplitHostPort(cfg.Listen)
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !strings.HasPrefix(cfg.Public, "https://") {
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !strings.HasPrefix(cfg.Public, "https://") && cfg.TLS.Certificate == "" {
 		return nil, &sallyport.Error{
 			Kind: sallyport.EInvalid, Code: "plain_http", Text: "listen " + cfg.Listen + " is not the loopback interface, and there is no TLS in front of it",
-			Fix: "listen on 127.0.0.1, or put a TLS proxy in front and say public: https://...",
+			Fix: "listen on 127.0.0.1, or say tls: {certificate, key}, or put a TLS proxy in front and say public: https://...",
 		}
 	}
-	l, err := net.Listen("tcp", cfg.Listen)
+	return listenOn(cfg.Listen)
+}
+
+func listenOn(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, &sallyport.Error{Kind: sallyport.EConflict, Code: "port_in_use", Text: "another program listens on " + cfg.Listen, Fix: "stop it, or choose another port under listen (0 takes a free one)"}
+		return nil, &sallyport.Error{Kind: sallyport.EConflict, Code: "port_in_use", Text: "another program listens on " + addr, Fix: "stop it, or choose another port under listen (0 takes a free one)"}
 	}
 	if err != nil {
-		return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "listen", Text: "cannot listen on " + cfg.Listen, Fix: "choose another address under listen", Err: err}
+		return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "listen", Text: "cannot listen on " + addr, Fix: "choose another address under listen", Err: err}
 	}
 	return l, nil
 }
@@ -165,14 +192,12 @@ func catalogFiles(dir string) (map[string][]byte, error) {
 }
 
 func (a *app) serveMCP() error {
-	addr := a.listener.Addr().String()
-	a.public = &url.URL{Scheme: "http", Host: addr}
-	if a.cfg.Public != "" {
-		a.public, _ = url.Parse(a.cfg.Public) // checked with the config
+	hosts := append([]string{a.listener.Addr().String()}, a.cfg.AllowedHosts...)
+	if a.who.mtls != nil {
+		hosts = append(hosts, a.who.mtls.Addr().String())
 	}
-	a.issuer.SetURL(a.public.String())
 	c := mcp.Config{
-		Gateway: a.gateway, Public: a.public, AllowedHosts: append([]string{addr}, a.cfg.AllowedHosts...), AllowedOrigins: a.cfg.AllowedOrigins,
+		Gateway: a.gateway, Public: a.public, AllowedHosts: hosts, AllowedOrigins: a.cfg.AllowedOrigins,
 		Hold: time.Duration(a.cfg.Hold), Log: a.log,
 	}
 	for _, n := range a.cfg.serverNames() {
@@ -329,7 +354,7 @@ func (a *app) serveAPI(desk *approval.Desk) error {
 	}
 	a.api = api.NewServer(api.Config{
 		Gateway: a.gateway, Store: a.store, Desk: desk, Directory: a.directory, Catalog: a.catalog, Issuer: a.issuer,
-		People:      api.People{Domain: a.cfg.TrustDomain, Users: a.cfg.Accounts, Operators: a.cfg.Operators, UID: uint32(os.Geteuid())},
+		People:      api.People{Domain: a.cfg.TrustDomain, Users: a.cfg.Accounts, Operators: a.cfg.Operators, UID: uint32(os.Geteuid()), Groups: a.directory.Groups},
 		Templates:   func() map[string]*task.Template { return *a.templates.Load() },
 		Reload:      func(ctx context.Context) error { return a.reload(ctx, "operator") },
 		Discover:    func(ctx context.Context, s string) error { err := a.discoverOne(ctx, s); a.note(s, err); return err },
@@ -349,19 +374,23 @@ func (a *app) Run(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	srv := &http.Server{
-		Handler:           a.mcp,
-		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
-	}
+	srv, mtls := a.server(), a.server()
 	var g errgroup.Group
 	g.Go(func() error {
 		defer cancel()
-		if err := srv.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
+		return served(a.serveHTTP(srv))
 	})
+	if a.who.mtls != nil {
+		mtls.TLSConfig = a.mtlsConfig()
+		g.Go(func() error {
+			defer cancel()
+			return served(mtls.ServeTLS(a.who.mtls, "", ""))
+		})
+	}
+	if a.who.workload != nil {
+		g.Go(func() error { defer cancel(); return a.who.workload.Serve(a.who.socket) })
+	}
+	g.Go(func() error { a.rotate(ctx); return nil })
 	g.Go(func() error { defer cancel(); return a.api.Serve(ctx, a.socket) })
 	g.Go(func() error { a.gateway.Sweep(ctx); return nil })
 	g.Go(func() error { a.retry(ctx); return nil })
@@ -384,8 +413,13 @@ func (a *app) Run(ctx context.Context) error {
 				// Calls in flight get a moment to end.
 				c, stop := context.WithTimeout(context.Background(), shutdownGrace)
 				defer stop()
-				if srv.Shutdown(c) != nil {
-					srv.Close()
+				for _, s := range []*http.Server{srv, mtls} {
+					if s.Shutdown(c) != nil {
+						s.Close()
+					}
+				}
+				if a.who.workload != nil {
+					a.who.workload.Close()
 				}
 				return nil
 			}
@@ -393,6 +427,21 @@ func (a *app) Run(ctx context.Context) error {
 	})
 	err := g.Wait()
 	return errors.Join(err, a.event(context.WithoutCancel(ctx), "stop"))
+}
+
+func (a *app) serveHTTP(srv *http.Server) error {
+	if a.cfg.TLS.Certificate == "" {
+		return srv.Serve(a.listener)
+	}
+	return srv.ServeTLS(a.listener, a.cfg.resolve(a.cfg.TLS.Certificate), a.cfg.resolve(a.cfg.TLS.Key))
+}
+
+// served takes the end of a server that was told to end for no error.
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }
 
 // shutdownGrace is how long calls in flight may take to end when the gateway
@@ -416,8 +465,18 @@ func (a *app) Close() {
 	if a.mcp != nil {
 		a.mcp.Close()
 	}
-	if a.listener != nil {
-		a.listener.Close()
+	for _, l := range []net.Listener{a.listener, a.who.mtls, a.who.socket} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if a.who.workload != nil {
+		a.who.workload.Close()
+	}
+	if a.who.source != nil {
+		if err := a.who.source.Close(); err != nil {
+			a.log.Warn("the connection to the Workload API did not close cleanly", "error", err)
+		}
 	}
 	if a.store != nil {
 		if err := a.store.Close(); err != nil {
