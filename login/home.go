@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
@@ -73,7 +74,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
 		Passkeys        []shownPasskey
 	}{
 		User: user, How: "with a passkey", CSRF: s.csrf, Groups: s.person.Groups(), Since: s.since, Until: s.until,
-		Idle: h.c.Idle.String(), HasTasks: h.c.Tasks != nil, Local: h.passkeys != nil && s.person.Issuer() == "",
+		Idle: minutes(h.c.Idle), HasTasks: h.c.Tasks != nil, Local: h.passkeys != nil && s.person.Issuer() == "",
 	}
 	if s.person.Issuer() != "" {
 		data.How = "at " + s.person.Issuer()
@@ -155,4 +156,12 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request, failed string, do 
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// minutes writes a duration for people.
+func minutes(d time.Duration) string {
+	if d%time.Hour == 0 {
+		return strconv.Itoa(int(d/time.Hour)) + " h"
+	}
+	return strconv.Itoa(int(d/time.Minute)) + " min"
 }

@@ -302,7 +302,11 @@ func (h *Handler) refuse(w http.ResponseWriter, what string, p *provider, err er
 		name = p.Name
 	}
 	h.c.Log.LogAttrs(context.Background(), slog.LevelWarn, "login: "+what, slog.String("provider", name), slog.String("code", sallyport.CodeOf(err)), slog.String("err", clip(err.Error())))
-	WriteRefusal(w, err, "Not signed in", "/login?stay=1")
+	shown := *known(err)
+	if shown.Fix == "" {
+		shown.Fix = "begin again; if it stays so, an operator finds more in the gateway's log"
+	}
+	WriteRefusal(w, &shown, "Not signed in", "/login?stay=1")
 }
 
 // clip bounds what others wrote before it goes into the log.

@@ -4,7 +4,10 @@
 
 (() => {
 	const status = document.getElementById('status');
-	const say = (text) => { status.textContent = text; };
+	const say = (text, refused) => {
+		status.textContent = (refused ? 'Refused: ' : '') + text;
+		status.className = refused ? 'notice' : 'quiet';
+	};
 	const bytes = (s) => Uint8Array.from(atob(s.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));
 	const text = (buffer) => buffer && btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
 
@@ -75,13 +78,16 @@
 				say('Done.');
 				location.assign(next);
 			} catch (e) {
-				say(e.name === 'NotAllowedError' ? 'The prompt was closed, or it took too long. Try again.' :
-					e.name === 'InvalidStateError' ? 'This device already has a passkey of yours for this gateway. Sign in with it.' : e.message);
+				const why = {
+					NotAllowedError: 'the prompt was closed, or it took too long. What would help: try again.',
+					InvalidStateError: 'this device has a passkey of yours for this gateway already. What would help: sign in with it.',
+				};
+				say(why[e.name] || e.message, true);
 				button.disabled = false;
 			}
 		});
 	}
 	if (!window.PublicKeyCredential) {
-		say('This browser cannot use passkeys here. Use a current browser, and open the page over https or on localhost.');
+		say('this browser cannot use passkeys here. What would help: use a current browser, and open the page over https or on localhost.', true);
 	}
 })();
