@@ -648,21 +648,3 @@ func FuzzParseJWS(f *testing.F) {
 		_, _, _ = checkTimes(j.claims, MaxTaskTokenTTL, testNow)
 	})
 }
-
-func BenchmarkVerify(b *testing.B) {
-	r := newRoom(b)
-	evs := make([]Evidence, 4096)
-	for n := range evs {
-		evs[n] = r.evidence(b, testNow)
-	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for n := range b.N {
-		if n%len(evs) == 0 { // the same proofs again, to a cache that forgot them
-			r.v.proofs = newReplays(testNow, ProofAge)
-		}
-		if _, err := r.v.Verify(evs[n%len(evs)], testNow); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
