@@ -21,7 +21,7 @@ import (
 // its client. It has no way to be printed.
 type ClientKey struct {
 	signer jose.Signer
-	id     string
+	public jose.JSONWebKey
 }
 
 // ParseClientKey reads a private key: a JWK, or PEM (PKCS #8 or SEC 1). Kinds:
@@ -70,12 +70,12 @@ func ParseClientKey(text []byte) (*ClientKey, error) {
 		}
 		jwk.KeyID = b64.EncodeToString(t)
 	}
-	jwk.Algorithm, jwk.Use = "", ""
+	jwk.Algorithm, jwk.Use = string(alg), "sig"
 	s, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jwk}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
 		return bad("use a P-256, Ed25519 or RSA key")
 	}
-	return &ClientKey{s, jwk.KeyID}, nil
+	return &ClientKey{s, jwk.Public()}, nil
 }
 
 // assert signs one client assertion (RFC 7523 section 3). Its audience is the
@@ -94,8 +94,14 @@ func (k *ClientKey) assert(client, issuer string, now time.Time) (string, error)
 	return s.CompactSerialize()
 }
 
+// JWKS is the public part as a JWK Set (RFC 7517), to be registered at the
+// provider. The gateway also serves it, at /login/jwks.
+func (k *ClientKey) JWKS() ([]byte, error) {
+	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.public}})
+}
+
 // String is the key's id.
-func (k *ClientKey) String() string { return "client key " + k.id }
+func (k *ClientKey) String() string { return "client key " + k.public.KeyID }
 
 // GoString is the key's id.
 func (k *ClientKey) GoString() string { return k.String() }

@@ -130,6 +130,7 @@ func (h *Handler) routes() {
 	m.HandleFunc("GET /login/start", h.limited(h.start))
 	m.HandleFunc("GET /login/callback", h.limited(h.callback))
 	m.HandleFunc("GET /login/callback/{provider}", h.limited(h.callback))
+	m.HandleFunc("GET /login/jwks", h.jwks)
 	m.HandleFunc("POST /login/logout", h.logout)
 	m.HandleFunc("POST /login/task/end", h.endTask)
 	m.HandleFunc("GET /login/style.css", asset("style.css", "text/css; charset=utf-8"))

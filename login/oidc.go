@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 
 	"github.com/sallyport-dev/sallyport"
@@ -293,6 +294,17 @@ func (h *Handler) exchange(ctx context.Context, p *provider, f flow, code string
 		return "", refuse(sallyport.EUnavailable, "no_id_token", "the provider sent no ID token", "an operator allows the scope openid for this client")
 	}
 	return token, nil
+}
+
+// jwks serves the public part of the client keys, for the providers.
+func (h *Handler) jwks(w http.ResponseWriter, r *http.Request) {
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	for _, p := range h.providers {
+		if p.ClientKey != nil {
+			set.Keys = append(set.Keys, p.ClientKey.public)
+		}
+	}
+	writeJSON(w, http.StatusOK, set)
 }
 
 // refuse shows and logs why somebody was not let in.

@@ -81,6 +81,11 @@ func newRoom(t *testing.T, host string, change func(*room)) *room {
 			return !r.gone[user]
 		},
 		Tasks: func(_ context.Context, user string) ([]login.Task, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if len(r.ended) > 0 {
+				return nil, nil
+			}
 			return []login.Task{{ID: "t_0123456789ab", Agent: "bot <" + user + ">", Template: "triage", Ends: r.now().Add(time.Hour)}}, nil
 		},
 		EndTask: func(_ context.Context, user, task string) error {

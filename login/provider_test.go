@@ -1,0 +1,116 @@
+package login_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-dev/sallyport/login"
+	"github.com/sallyport-dev/sallyport/sallyporttest"
+)
+
+// providerRoom is a room whose people sign in at a real provider, as a public
+// client or with a key.
+func providerRoom(t *testing.T, idp *sallyporttest.IdP, withKey bool) *room {
+	t.Helper()
+	r := newRoom(t, "localhost", func(r *room) {
+		r.config.Trust = trust(t, idp.Issuer)
+		p := login.Provider{Name: "test", Issuer: idp.Issuer, ClientID: "gate", Scopes: []string{"email", "profile"}}
+		client := map[string]any{"client_id": "gate", "redirect_uris": []string{r.url + "/login/callback"}, "token_endpoint_auth_method": "none"}
+		if withKey {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			der, err := x509.MarshalPKCS8PrivateKey(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.ClientKey, err = login.ParseClientKey(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
+				t.Fatal(err)
+			}
+			if s := fmt.Sprintf("%v %+v %#v %s", p, p, p, p.ClientKey); strings.Contains(s, fmt.Sprint(key.D)) {
+				t.Error("the key can be printed")
+			}
+			client["token_endpoint_auth_method"] = "private_key_jwt"
+			public, err := p.ClientKey.JWKS()
+			if err != nil {
+				t.Fatal(err)
+			}
+			client["jwks"] = json.RawMessage(public)
+		}
+		r.config.Providers = []login.Provider{p}
+		idp.Register(client)
+	})
+	return r
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A certified provider lets people in, and does not when they cancel.
+func TestRealProvider(t *testing.T) {
+	idp := sallyporttest.OIDC(t)
+	for name, withKey := range map[string]bool{"public client": false, "private_key_jwt": true} {
+		t.Run(name, func(t *testing.T) {
+			r := providerRoom(t, idp, withKey)
+			no := idp.SignIn(sallyporttest.Browser(t), r.url+"/protected?a=b", "")
+			if text := body(t, no); no.StatusCode != http.StatusForbidden || !strings.Contains(text, "provider_denied") {
+				t.Errorf("who cancels gets %d %s", no.StatusCode, text)
+			}
+			browser := sallyporttest.Browser(t)
+			if text := body(t, idp.SignIn(browser, r.url+"/protected?a=b", "dana")); text != "hello dana@test.example via a=b" {
+				t.Fatalf("after signing in the page says %s", text)
+			}
+			people := r.signIns()
+			if got := fmt.Sprint(people[0].Groups()); len(people) != 1 || got != "[Team::admin Team::support]" || people[0].Issuer() != idp.Issuer || people[0].Subject() != "dana" {
+				t.Errorf("signed in: %+v", people)
+			}
+			res, err := browser.Get(r.url + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := body(t, res); !strings.Contains(text, "Team::admin") {
+				t.Errorf("the home page says %s", text)
+			}
+		})
+	}
+}
+
+// The same in a real browser, across sites: the gateway is localhost, the
+// provider 127.0.0.1.
+func TestRealProviderInBrowser(t *testing.T) {
+	idp := sallyporttest.OIDC(t)
+	w := sallyporttest.Chromium(t)
+	r := providerRoom(t, idp, true)
+	w.Open(r.url + "/")
+	w.See("Test provider")
+	w.Fill("#user", "sam")
+	w.Click("#sign-in")
+	w.See("You are signed in")
+	w.See("sam@test.example")
+	w.Screenshot("login-oidc-home")
+	w.Click(`form[action="/login/task/end"] button`)
+	w.See("No assistant is acting for you")
+	w.Click(signOut)
+	w.See("Choose how you sign in")
+	w.Screenshot("login-choose")
+	if len(r.ended) != 1 || !strings.HasPrefix(r.ended[0], "sam@test.example ") {
+		t.Errorf("ended: %v", r.ended)
+	}
+}
