@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-var b64 = base64.RawURLEncoding
+var b64 = base64.RawURLEncoding.Strict()
 
 // random returns 256 bits in base64url.
 func random() string {
