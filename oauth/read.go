@@ -1,0 +1,6 @@
+package oauth
+
+import "net/http"
+
+// ReadForm reads the body of a request for Exchange.
+func ReadForm(r *http.Request) (Form, error) { return readForm(nil, r) }
