@@ -39,6 +39,9 @@ type Embedded struct {
 	Federated func() Bundles
 	// X509TTL is how long X.509-SVIDs last, at most and by default MaxX509TTL.
 	X509TTL time.Duration
+	// JWTTTL is how long JWT-SVIDs last, at most and by default
+	// identity.MaxSVIDTTL.
+	JWTTTL time.Duration
 	// Now is the clock; nil is the machine's.
 	Now func() time.Time
 }
@@ -59,9 +62,13 @@ func (e Embedded) X509(_ context.Context, id spiffeid.ID, key crypto.Signer) ([]
 	return e.Authority.MintX509SVID(id, key.Public(), ttl, e.now())
 }
 
-// JWT implements Mint. The SVID lasts identity.MaxSVIDTTL.
+// JWT implements Mint.
 func (e Embedded) JWT(_ context.Context, id spiffeid.ID, audience string) (string, error) {
-	return e.Issuer.MintJWTSVID(id.String(), audience, identity.MaxSVIDTTL, e.now())
+	ttl := e.JWTTTL
+	if ttl == 0 {
+		ttl = identity.MaxSVIDTTL
+	}
+	return e.Issuer.MintJWTSVID(id.String(), audience, ttl, e.now())
 }
 
 // Bundles implements Mint. It also brings the authority's roots to the time,

@@ -212,7 +212,7 @@ func TestStreamsFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(mint.Authority.Rotate(time.Now()), mint.Issuer.Rotate()); err != nil {
+	if err := errors.Join(mint.Authority.Rotate(time.Now()), mint.Issuer.Rotate(time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	s.Notify()
