@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -145,4 +146,37 @@ func (p *IdP) Token(form url.Values, header http.Header) (int, map[string]any) {
 		p.t.Fatalf("the token endpoint answered %d without JSON: %v", r.StatusCode, err)
 	}
 	return r.StatusCode, out
+}
+
+var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
+
+// Approve confirms a device code at its verification_uri_complete, as a user.
+func (p *IdP) Approve(browser *http.Client, page, user string) {
+	p.t.Helper()
+	r, err := browser.Get(page)
+	for range 8 {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		text, _ := io.ReadAll(r.Body)
+		r.Body.Close()
+		at := r.Request.URL.String()
+		fields := hidden.FindAllStringSubmatch(string(text), -1)
+		form := url.Values{}
+		switch {
+		case r.StatusCode != http.StatusOK:
+			p.t.Fatalf("%s: %d %s", at, r.StatusCode, text)
+		case strings.HasPrefix(at, p.Issuer+"/interaction/"):
+			form.Set("user", user)
+		case len(fields) == 0:
+			return // the last page has no form
+		default:
+			at, _, _ = strings.Cut(at, "?")
+			for _, f := range fields {
+				form.Set(f[1], f[2])
+			}
+		}
+		r, err = browser.PostForm(at, form)
+	}
+	p.t.Fatal("the device code is never confirmed")
 }

@@ -83,8 +83,9 @@ const provider = new Provider(issuer, {
 provider.registerGrantType(exchange, async (ctx) => {
 	const { client, params } = ctx.oidc;
 	const es256 = keys[0];
+	const { d, ...es256public } = es256;
 	try {
-		const { payload } = await jose.jwtVerify(params.subject_token || '', await jose.importJWK(es256, 'ES256'), { issuer, audience: client.clientId });
+		const { payload } = await jose.jwtVerify(params.subject_token || '', await jose.importJWK(es256public, 'ES256'), { issuer, audience: client.clientId });
 		if (params.requested_token_type !== idJag || !params.audience) throw new Error('this exchange makes identity assertion grants alone');
 		const now = Math.floor(Date.now() / 1000);
 		ctx.body = {
