@@ -116,6 +116,9 @@ func (s *Server) actor(ctx context.Context, f Form, c Caller) (party, error) {
 // of the connection. An agent never gets a bearer token.
 func (s *Server) bind(who party, c Caller, jkt string) (bound, error) {
 	key := who.workload.Key()
+	if who.certified {
+		key = ""
+	}
 	switch {
 	case jkt != "" && key != "" && jkt != key:
 		return bound{}, refuse("invalid_dpop_proof", "the DPoP proof was made with another key than the agent's assertion")

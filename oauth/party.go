@@ -20,6 +20,9 @@ type party struct {
 	signed   bool
 	workload identity.Workload
 	agent    gateway.Agent // of an agent by its own evidence
+	// certified says that the evidence is the certificate of the connection,
+	// whose key can sign nothing else.
+	certified bool
 }
 
 // known reports whether there is an agent by its own evidence.
@@ -124,7 +127,9 @@ func (s *Server) certified(c Caller, id string) (party, error) {
 	if err != nil {
 		return party{}, as("invalid_client", err)
 	}
-	return s.match(w, id)
+	p, err := s.match(w, id)
+	p.certified = err == nil
+	return p, err
 }
 
 func (s *Server) match(w identity.Workload, id string) (party, error) {
