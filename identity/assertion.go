@@ -1,19 +1,6 @@
 package identity
 
-import (
-	"time"
-
-	"github.com/sallyport-dev/sallyport"
-)
-
-// Agent names the workload as the agent of its SPIFFE ID, as Assert's key has
-// it. The zero Principal is nobody.
-func (w Workload) Agent() sallyport.Principal {
-	if w.spiffeID == "" {
-		return sallyport.Principal{}
-	}
-	return sallyport.Principal{Kind: sallyport.AgentKind, ID: w.spiffeID}
-}
+import "time"
 
 // VerifyAssertion checks what Assert made: the signature, that the key is the
 // one registered for the agent, the audience (the issuer's Name or URL), the

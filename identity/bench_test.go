@@ -22,11 +22,6 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			door := identitytest.New(b, now)
 			evs := evidence(door, b.N)
-			if len(evs) == 1 { // it is known from here on
-				if _, err := door.Verifier.Verify(evs[0], now); err != nil {
-					b.Fatal(err)
-				}
-			}
 			b.ReportAllocs()
 			b.ResetTimer()
 			for n := range b.N {
@@ -60,7 +55,7 @@ func BenchmarkVerify(b *testing.B) {
 		for i := range evs {
 			evs[i] = d.MTLS(b, task(i), canonDigest, "POST", url, now)
 		}
-		return append(evs, identity.Evidence{}) // never the only one
+		return evs
 	})
 	run("bearer-cached", func(d *identitytest.Door, n int) []identity.Evidence {
 		return []identity.Evidence{d.Bearer(b, task(0), canonDigest, "client", "POST", url, now)}
@@ -92,4 +87,3 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
-

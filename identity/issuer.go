@@ -75,14 +75,12 @@ func OpenIssuer(dir, domain string, now time.Time) (*Issuer, error) {
 		if k.signer, err = parseSigner(e.Without("retired")); err != nil || (n == 0) != k.retired.IsZero() {
 			return nil, bad
 		}
-		if !k.dead(now) {
-			i.keys = append(i.keys, k)
-		}
+		i.keys = append(i.keys, k)
 	}
 	if n := len(i.keys); n == 0 || n > maxIssuerKeys {
 		return nil, bad
 	}
-	return i, nil
+	return i, i.Prune(now)
 }
 
 func (i *Issuer) create() error {
@@ -126,6 +124,23 @@ func (i *Issuer) Rotate(now time.Time) error {
 			Kind: sallyport.EConflict, Code: "rotated_too_soon", Text: "tokens of the oldest retired key are still alive",
 			Fix: "rotate again after " + next.UTC().Format(time.RFC3339),
 		}
+	}
+	if err := i.save(keys, true); err != nil {
+		return err
+	}
+	i.keys = keys
+	return nil
+}
+
+// Prune forgets the retired keys that nothing alive was signed with, on disk
+// as well. It is to be called from time to time, so that a retired key is not
+// published for longer than it need be.
+func (i *Issuer) Prune(now time.Time) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	keys := slices.DeleteFunc(slices.Clone(i.keys), func(k issuerKey) bool { return k.dead(now) })
+	if len(keys) == len(i.keys) {
+		return nil
 	}
 	if err := i.save(keys, true); err != nil {
 		return err

@@ -58,13 +58,13 @@ func (v *Verifier) Verify(ev Evidence, now time.Time) (Verified, error) {
 		return Verified{}, err
 	}
 	if !covers(c.who.audience, ev.URL) {
-		return Verified{}, unauthenticated("token_audience", "the token is for another resource: %s", c.who.audience)
+		return Verified{}, misused(unauthenticated("token_audience", "the token is for another resource: %s", c.who.audience), c.who)
 	}
 	dpop := strings.EqualFold(ev.Scheme, "DPoP")
 	switch {
 	case dpop != (c.who.binding == BindingDPoP):
 		// RFC 9449 section 7.1: a bound token is no bearer token.
-		return Verified{}, unauthenticated("token_scheme", "the token's binding is %s, and it was not sent that way", c.who.binding)
+		return Verified{}, misused(unauthenticated("token_scheme", "the token's binding is %s, and it was not sent that way", c.who.binding), c.who)
 	case dpop:
 		err = v.proof(ev, c.who.holder, now)
 	case c.who.binding == BindingMTLS:
@@ -73,7 +73,7 @@ func (v *Verifier) Verify(ev Evidence, now time.Time) (Verified, error) {
 		err = unauthenticated("token_claims", "the token is bound to what cannot be checked")
 	}
 	if err != nil {
-		return Verified{}, err
+		return Verified{}, misused(err, c.who)
 	}
 	return c.who, nil
 }
