@@ -176,7 +176,7 @@ func (s *Server) changeUser(r *http.Request, who Caller) (any, error) {
 		if err := g.AddUser(ctx, user, who.User.ID); err != nil {
 			return nil, err
 		}
-		link, err := s.c.Invite(user)
+		link, err := s.c.Invite(ctx, user, who.User.ID)
 		return Invitation{User: user, URL: link}, err
 	}
 	return nil, sallyport.Errorf(sallyport.ENotFound, "unknown_verb", "a user can be offboarded, restored, forgotten and invited")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/workload"
 )
 
 // Client talks to a gateway, behind a unix socket or over HTTP.
@@ -46,6 +47,12 @@ func NewRemote(base string, authorize func(*http.Request) error) *Client {
 const maxAnswer = 64 << 20
 
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	_, err := c.send(ctx, method, path, in, out, nil)
+	return err
+}
+
+// send makes one request and returns the answer's header.
+func (c *Client) send(ctx context.Context, method, path string, in, out any, header http.Header) (http.Header, error) {
 	var body io.Reader
 	contentType := ""
 	switch in := in.(type) {
@@ -55,42 +62,45 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	default:
 		b, err := json.Marshal(in)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body, contentType = bytes.NewReader(b), "application/json"
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
 	if c.authorize != nil {
 		if err := c.authorize(req); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.unreachable(err)
+		return nil, c.unreachable(err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return c.unreachable(err)
+		return nil, c.unreachable(err)
 	}
 	if resp.StatusCode >= 400 {
 		var p struct{ Error Problem }
 		if json.Unmarshal(b, &p) != nil || p.Error.Code == "" {
-			return sallyport.Errorf(sallyport.EInternal, "bad_answer", "the gateway answered %s", resp.Status)
+			return resp.Header, sallyport.Errorf(sallyport.EInternal, "bad_answer", "the gateway answered %s", resp.Status)
 		}
-		return &sallyport.Error{Kind: p.Error.Kind, Code: p.Error.Code, Text: p.Error.Text, Fix: p.Error.Fix}
+		return resp.Header, &sallyport.Error{Kind: p.Error.Kind, Code: p.Error.Code, Text: p.Error.Text, Fix: p.Error.Fix}
 	}
 	if out == nil {
-		return nil
+		return resp.Header, nil
 	}
-	return json.Unmarshal(b, out)
+	return resp.Header, json.Unmarshal(b, out)
 }
 
 func (c *Client) unreachable(err error) error {
@@ -114,27 +124,28 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // 8693): user is a user id that this process's user may speak for, assertion
 // the agent's proof of its key.
 func (c *Client) StartTask(ctx context.Context, user, assertion string, r TaskRequest) (Token, error) {
-	r.Type = TaskDetail
-	details, err := json.Marshal([]TaskRequest{r})
-	if err != nil {
-		return Token{}, err
+	return c.Exchange(ctx, Exchange{User: user, Actor: assertion, Task: r})
+}
+
+// UserToken makes a user token of this process's user, bound to a key, with
+// which the gateway knows them where the kernel says nothing.
+func (c *Client) UserToken(ctx context.Context, thumbprint string) (string, error) {
+	var t struct {
+		Token string `json:"access_token"`
 	}
-	var t Token
-	return t, c.do(ctx, "POST", "/v1/token", url.Values{
-		"grant_type":            {GrantTokenExchange},
-		"subject_token":         {user},
-		"subject_token_type":    {TypeLocalUser},
-		"actor_token":           {assertion},
-		"actor_token_type":      {TypeJWT},
-		"requested_token_type":  {TypeTxnToken},
-		"authorization_details": {string(details)},
-	}, &t)
+	return t.Token, c.do(ctx, "POST", "/v1/user-token", map[string]string{"jkt": thumbprint}, &t)
 }
 
 // SVID mints a JWT-SVID for the agent that made the assertion.
 func (c *Client) SVID(ctx context.Context, r SVIDRequest) (SVID, error) {
 	var s SVID
 	return s, c.do(ctx, "POST", "/v1/svid", r, &s)
+}
+
+// TaskSVID mints what the processes of a task are known by.
+func (c *Client) TaskSVID(ctx context.Context, task sallyport.ID, assertion string, r workload.Request) (workload.Answer, error) {
+	var a workload.Answer
+	return a, c.do(ctx, "POST", "/v1/tasks/"+string(task)+"/svid", TaskSVIDRequest{assertion, r}, &a)
 }
 
 // JWKS returns the issuer's public keys (RFC 7517).

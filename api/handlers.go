@@ -18,6 +18,7 @@ func (s *Server) status(r *http.Request, who Caller) (any, error) {
 	st := Status{
 		Version: s.c.Version, Domain: s.c.Domain, Listen: s.c.Listen, Ledger: s.c.Ledger, Since: s.c.Since,
 		Records: head.Seq(), Head: head.Hash(), User: who.User.ID,
+		Issuer: s.c.Issuer.URL(), MTLS: s.c.MTLS, Embedded: s.c.Mint != nil,
 	}
 	if b := s.c.Gateway.Bundle(); b != nil {
 		st.Bundle, st.Rules = b.Digest(), len(b.Rules())

@@ -18,8 +18,10 @@ import (
 	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/oauth"
 	"github.com/sallyport-dev/sallyport/state"
 	"github.com/sallyport-dev/sallyport/task"
+	"github.com/sallyport-dev/sallyport/workload"
 )
 
 // Server answers on the unix socket.
@@ -36,12 +38,18 @@ type Config struct {
 	Directory *gateway.Directory
 	Catalog   *catalog.Registry
 	Issuer    *identity.Issuer
+	OAuth     *oauth.Server
+	Verifier  *identity.Verifier
 	People    People
+	MTLS      string // base URL of the listener for client certificates, if any
 	// Templates returns the templates in force.
 	Templates func() map[string]*task.Template
+	// Mint signs SVIDs that end at a given time at the latest; nil where SPIRE
+	// does.
+	Mint func(until time.Time) workload.Mint
 	// Invite makes the one-time link with which a user makes a passkey; nil if
 	// there are no passkeys.
-	Invite func(user string) (string, error)
+	Invite func(ctx context.Context, user, by string) (string, error)
 	// Reload reads policies and templates again.
 	Reload func(context.Context) error
 	// Discover asks a server for its tools again.
@@ -63,11 +71,13 @@ func NewServer(c Config) *Server {
 	s := &Server{c: c, mux: http.NewServeMux()}
 	s.mux.HandleFunc("GET /v1/status", s.any(s.status))
 	s.mux.HandleFunc("POST /v1/token", s.any(s.token))
+	s.mux.HandleFunc("POST /v1/user-token", s.any(s.userToken))
 	s.mux.HandleFunc("POST /v1/svid", s.any(s.svid))
 	s.mux.HandleFunc("GET /v1/jwks", s.any(s.jwks))
 	s.mux.HandleFunc("GET /v1/tasks", s.any(s.tasks))
 	s.mux.HandleFunc("GET /v1/tasks/{id}", s.any(s.task))
 	s.mux.HandleFunc("POST /v1/tasks/{id}/state", s.any(s.taskState))
+	s.mux.HandleFunc("POST /v1/tasks/{id}/svid", s.any(s.taskSVID))
 	s.mux.HandleFunc("GET /v1/asks", s.any(s.asks))
 	s.mux.HandleFunc("POST /v1/asks/{id}/answer", s.any(s.answer))
 	s.mux.HandleFunc("GET /v1/agents", s.any(s.agents))
@@ -172,6 +182,9 @@ func (s *Server) any(h handler) http.HandlerFunc {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		if err != nil {
+			if sallyport.CodeOf(err) == "use_dpop_nonce" {
+				w.Header().Set("DPoP-Nonce", s.c.Verifier.Nonce(s.c.Now()))
+			}
 			s.fail(w, r, err)
 			return
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/workload"
 )
 
 // SVIDRequest asks for a JWT-SVID in the name of the agent that proves its key.
@@ -42,11 +43,53 @@ func (s *Server) svid(r *http.Request, _ Caller) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.Suspended || !a.Expires.IsZero() && !now.Before(a.Expires) {
-		return nil, sallyport.Errorf(sallyport.EForbidden, "suspended", "agent %s is suspended or its registration has expired", a.Name)
+	if err := s.c.Directory.Stands(a, now); err != nil {
+		return nil, err
 	}
 	token, err := s.c.Issuer.MintJWTSVID(a.ID, in.Audience, in.TTL, now)
 	return SVID{ID: a.ID, SVID: token}, err
+}
+
+// TaskSVIDRequest asks for an SVID of one task, /agent/NAME/task/ID, in the
+// name of the agent that proves the key the task is bound to.
+type TaskSVIDRequest struct {
+	Assertion string           `json:"assertion"` // as identity.Assert makes it
+	Request   workload.Request `json:"request"`
+}
+
+// taskSVID mints SVIDs for the processes that work on a task. They end with
+// it: none outlasts the task, and the gateway asks again each time.
+func (s *Server) taskSVID(r *http.Request, _ Caller) (any, error) {
+	var in TaskSVIDRequest
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	if s.c.Mint == nil {
+		return nil, &sallyport.Error{Kind: sallyport.EConflict, Code: "no_authority", Text: "the SVIDs of this trust domain come from SPIRE, which knows no tasks", Fix: "use the agent's own SVID, or the embedded issuer"}
+	}
+	id, err := pathID(r, sallyport.TaskID)
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.c.Store.View(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	now := s.c.Now()
+	_, err = s.c.Issuer.VerifyAssertion(in.Assertion, func(agent string) (string, bool) {
+		return st.Mandate.Holder, agent == st.Mandate.Agent.ID
+	}, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.c.Gateway.Renewable(st.View); err != nil {
+		return nil, err
+	}
+	sid, err := workload.TaskID(st.Mandate.Agent.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	return workload.Grant(r.Context(), s.c.Mint(st.Mandate.Expires), sid, in.Request)
 }
 
 // jwks serves the keys that task tokens and JWT-SVIDs verify with.

@@ -10,6 +10,7 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/gateway"
+	"github.com/sallyport-dev/sallyport/oauth"
 	"github.com/sallyport-dev/sallyport/state"
 	"github.com/sallyport-dev/sallyport/task"
 )
@@ -28,7 +29,11 @@ type Status struct {
 	Tasks   int              `json:"tasks"` // living
 	Asks    int              `json:"asks"`  // pending
 	Since   time.Time        `json:"since"`
-	User    string           `json:"user"` // who asks, as the gateway knows them
+	User    string           `json:"user"`           // who asks, as the gateway knows them
+	Issuer  string           `json:"issuer"`         // issuer identifier (RFC 8414): the public URL
+	MTLS    string           `json:"mtls,omitempty"` // base URL of the listener for client certificates
+	// Embedded says that the gateway itself signs the SVIDs of its domain.
+	Embedded bool `json:"embedded"`
 }
 
 // ServerStatus is one registered server.
@@ -54,45 +59,21 @@ type TaskInfo struct {
 	Asks    []state.Ask              `json:"asks,omitempty"`
 }
 
-// TaskDetail is the type of the authorization_details object (RFC 9396) with
-// which a task is asked for, or the token of a living task renewed.
-const TaskDetail = "sallyport_task"
-
-// TaskRequest is the authorization_details object.
-type TaskRequest struct {
-	Type     string            `json:"type"` // TaskDetail
-	Template string            `json:"template,omitempty"`
-	Slots    map[string]string `json:"slots,omitempty"`
-	Goal     string            `json:"goal,omitempty"`
-	// TTL shortens the template's, as a Go duration ("10m").
-	TTL string `json:"ttl,omitempty"`
-	// Task renews the token of this task; the fields above must be empty.
-	Task sallyport.ID `json:"task,omitempty"`
-}
+// What the token endpoint reads and answers.
+type (
+	TaskRequest = oauth.TaskRequest
+	Token       = oauth.Token
+)
 
 // The constants of the token exchange (RFC 8693).
 const (
-	GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
-	TypeJWT            = "urn:ietf:params:oauth:token-type:jwt"
-	TypeTxnToken       = "urn:ietf:params:oauth:token-type:txn_token"
-	// TypeLocalUser says that subject_token is a user id that the peer
-	// credentials of the socket must bear out.
-	TypeLocalUser = "urn:sallyport:token-type:local-user"
+	TaskDetail         = oauth.TaskDetail
+	GrantTokenExchange = oauth.GrantTokenExchange
+	TypeJWT            = oauth.TypeJWT
+	TypeTxnToken       = oauth.TypeTxnToken
+	TypeAccessToken    = oauth.TypeAccessToken
+	TypeLocalUser      = oauth.TypeLocalUser
 )
-
-// Token is the answer of the token endpoint (RFC 8693 section 2.2.1).
-type Token struct {
-	AccessToken     string           `json:"access_token"`
-	IssuedTokenType string           `json:"issued_token_type"`
-	TokenType       string           `json:"token_type"` // DPoP (RFC 9449)
-	ExpiresIn       int64            `json:"expires_in"` // seconds
-	Task            sallyport.ID     `json:"task"`
-	TaskDigest      sallyport.Digest `json:"task_digest"`
-	TaskExpires     time.Time        `json:"task_expires"`
-	MCP             string           `json:"mcp"` // the endpoint of all servers
-	// Details is what was granted (RFC 9396 section 7).
-	Details []TaskRequest `json:"authorization_details"`
-}
 
 // AgentRequest registers an agent.
 type AgentRequest struct {

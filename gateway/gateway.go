@@ -46,6 +46,7 @@ type Gateway struct {
 	ends map[sallyport.ID]chan struct{} // closed when a task ends
 
 	holders holders
+	misuses misuses
 }
 
 // Config is what a Gateway is made of.
@@ -69,11 +70,6 @@ func New(c Config) *Gateway {
 		desk: c.Desk, dir: c.Directory, log: c.Log, now: c.Now,
 		ends: map[sallyport.ID]chan struct{}{}, holders: holders{by: map[string]map[sallyport.ID]string{}, of: map[sallyport.ID]string{}},
 	}
-}
-
-// Verify checks the evidence on a request.
-func (g *Gateway) Verify(ev identity.Evidence) (identity.Verified, error) {
-	return g.verifier.Verify(ev, g.now())
 }
 
 // CheckLive reports why the caller's task cannot be served; nil if it lives.

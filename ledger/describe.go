@@ -52,7 +52,11 @@ func Describe(e state.Envelope) string {
 		}
 		return get("event")
 	case state.KindAgent:
-		return get("event") + "  " + get("agent")
+		return strings.TrimSpace(get("event") + "  " + get("code") + "  " + get("agent"))
+	case state.KindUser:
+		return strings.TrimSpace(get("event") + "  " + get("method") + "  " + get("issuer"))
+	case state.KindToken:
+		return strings.Join(strings.Fields(get("event")+" "+get("code")+" "+get("grant")+" "+get("binding")+" "+get("client")+" "+get("agent")), "  ")
 	case state.KindPolicy:
 		return "bundle " + get("bundle")
 	case state.KindCatalog:

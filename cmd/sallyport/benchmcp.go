@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/api"
-	"github.com/sallyport-dev/sallyport/identity"
 )
 
 // mcp measures one tool call of an MCP server that echoes: direct
@@ -64,10 +63,11 @@ func (b *bench) mcp(ctx context.Context) ([]benchRow, error) {
 			cs = append(cs, contender{way.name, n, way.ratioTo, func(i int) error { return callers[i].call(ctx) }})
 		}
 	}
-	cs = append(cs, contender{"mcp/proof", 1, "", func(int) error {
-		_, err := identity.Prove(gate.session.key, http.MethodPost, gate.url, gate.session.token.AccessToken, time.Now())
-		return err
-	}})
+	proof, err := http.NewRequest(http.MethodPost, gate.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	cs = append(cs, contender{"mcp/proof", 1, "", func(int) error { return gate.session.authorize(proof) }})
 	return b.race(ctx, cs...)
 }
 
@@ -255,6 +255,6 @@ func benchTask(ctx context.Context, cfg *Config, dir string) (*session, error) {
 			return nil, err
 		}
 	}
-	s := starter{agent: "bot", keyFile: keyFile, template: "echo", user: "dana@bench.local"}
-	return s.startWith(ctx, c)
+	s := starter{agent: "bot", proof: proofFlags{keyFile: keyFile}, template: "echo", user: "dana@bench.local"}
+	return s.startWith(ctx, c, nil)
 }

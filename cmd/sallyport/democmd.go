@@ -196,8 +196,8 @@ func (d *demoRun) work(ctx context.Context, dir string) error {
 	if _, err := addAgent(ctx, d.client, demoDomain, keyFile, api.AgentRequest{Name: "support-bot", Owner: "lee@" + demoDomain, Purpose: "work support tickets", TTL: 24 * time.Hour}); err != nil {
 		return err
 	}
-	s := starter{agent: "support-bot", keyFile: keyFile, template: "triage", user: demoUser, slots: []string{"ticket=" + demo.Ticket}, goal: "answer ticket " + demo.Ticket}
-	ss, err := s.startWith(ctx, d.client)
+	s := starter{agent: "support-bot", proof: proofFlags{keyFile: keyFile}, template: "triage", user: demoUser, slots: []string{"ticket=" + demo.Ticket}, goal: "answer ticket " + demo.Ticket}
+	ss, err := s.startWith(ctx, d.client, nil)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,10 +128,6 @@ func (a *app) openLogin(ctx context.Context, data string) error {
 		strangers.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	fetch := outbound.New(strangers)
-	mtls := ""
-	if a.who.mtls != nil {
-		mtls = "https://" + a.who.mtls.Addr().String()
-	}
 	a.who.oauth, err = oauth.New(ctx, oauth.Config{
 		Gateway: a.gateway, Store: a.store, Directory: a.directory, Catalog: a.catalog, Issuer: a.issuer, Verifier: a.who.verifier, Trust: a.who.trust,
 		Templates: func() map[string]*task.Template { return *a.templates.Load() },
@@ -139,9 +136,42 @@ func (a *app) openLogin(ctx context.Context, data string) error {
 		FetchClient: func(ctx context.Context, url string) ([]byte, error) {
 			return fetch.Get(ctx, url, maxClientDocument)
 		},
-		Secret: secret, URL: a.issuer.URL(), MTLS: mtls, Domain: a.cfg.TrustDomain, Servers: a.catalog.Servers, Now: time.Now, Log: a.log,
+		Secret: secret, URL: a.issuer.URL(), MTLS: a.mtlsURL(), Domain: a.cfg.TrustDomain, Servers: a.catalog.Servers, Now: time.Now, Log: a.log,
 	})
 	return err
+}
+
+// mtlsURL is where clients show certificates, "" if nowhere.
+func (a *app) mtlsURL() string {
+	if a.who.mtls == nil {
+		return ""
+	}
+	return "https://" + a.who.mtls.Addr().String()
+}
+
+// taskMint signs the SVIDs of tasks, nil where SPIRE signs.
+func (a *app) taskMint() func(until time.Time) workload.Mint {
+	embedded, ok := a.who.mint.(workload.Embedded)
+	if !ok {
+		return nil
+	}
+	return func(until time.Time) workload.Mint {
+		left := time.Until(until)
+		if embedded.X509TTL == 0 || left < embedded.X509TTL {
+			embedded.X509TTL = min(left, workload.MaxX509TTL)
+		}
+		embedded.JWTTTL = min(left, identity.MaxSVIDTTL)
+		return embedded
+	}
+}
+
+// inviter makes links for people without an identity provider, nil where
+// there is one.
+func (a *app) inviter() func(ctx context.Context, user, by string) (string, error) {
+	if slices.ContainsFunc(a.cfg.Identity.OIDC, func(o OIDCConfig) bool { return o.login() }) {
+		return nil
+	}
+	return a.who.login.Invite
 }
 
 // maxClientDocument bounds a client metadata document, in bytes.

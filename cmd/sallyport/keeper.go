@@ -167,6 +167,19 @@ func (c *credential) authorize(r *http.Request) error {
 	return nil
 }
 
+// last is the token in use, whether or not it still counts; "" before the
+// first.
+func (k *keeper) last() string {
+	if k == nil {
+		return ""
+	}
+	c := k.now.Load()
+	if c == nil {
+		return ""
+	}
+	return c.token
+}
+
 // Close forgets the token and ends the proof.
 func (k *keeper) Close() error {
 	k.now.Store(nil)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
 	"github.com/sallyport-dev/sallyport/pep/mcp"
 )
@@ -33,6 +34,8 @@ CMD finds the door in its environment:
   SALLYPORT_MCP_URL     all servers, tools named SERVER__tool
   SALLYPORT_MCP_CONFIG  a file in the form that MCP hosts read (mcpServers)
   SALLYPORT_TASK        the task's id
+  SPIFFE_ENDPOINT_SOCKET  a Workload API with SVIDs of this task, for CMD and
+                        what it starts (/agent/NAME/task/ID)
 and {url}, {url/SERVER} and {config} in CMD's arguments are replaced likewise.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,8 +47,9 @@ and {url}, {url/SERVER} and {config} in CMD's arguments are replaced likewise.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(e.stderr, "task %s  agent %s for %s  template %s  ends %s\n", ss.token.Task, s.agent, ss.user, s.template, ago(ss.token.TaskExpires))
+			fmt.Fprintf(e.stderr, "task %s  agent %s for %s  template %s  ends %s\n", ss.token.Task, shortAgent(s.agent), ss.user, s.template, ago(ss.token.TaskExpires))
 			code, err := ss.child(ctx, e, args)
+			defer ss.Close()
 			end := "completed"
 			if err != nil {
 				end = "revoked"
@@ -73,7 +77,7 @@ func (s *session) door() (string, func(), error) {
 		return "", nil, err
 	}
 	target.Path = strings.TrimSuffix(target.Path, "/mcp")
-	d := mcp.Door(target, s.authorize)
+	d := mcp.Door(target, s.keeper)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
@@ -118,6 +122,14 @@ func (s *session) child(ctx context.Context, e *env, args []string) (int, error)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
 	cmd.Env = append(os.Environ(), "SALLYPORT_MCP_URL="+doorURL, "SALLYPORT_MCP_CONFIG="+config, "SALLYPORT_TASK="+string(s.token.Task))
+	svids, err := s.serveSVIDs()
+	if err != nil {
+		return 0, err
+	}
+	if svids != nil {
+		defer svids.Close()
+		cmd.Env = append(cmd.Env, workloadapi.SocketEnv+"="+svids.Addr())
+	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	defer signal.Stop(term)
@@ -170,7 +182,8 @@ each message through the gateway, and ends the task when its input ends.`,
 			if server != "" {
 				target = target.JoinPath(server)
 			}
-			err = mcp.Bridge(cmd.Context(), e.stdin, e.stdout, mcp.BridgeConfig{URL: target.String(), Authorize: ss.authorize})
+			err = mcp.Bridge(cmd.Context(), e.stdin, e.stdout, mcp.BridgeConfig{URL: target.String(), Client: ss.http()})
+			defer ss.Close()
 			ctx := context.WithoutCancel(cmd.Context())
 			if eerr := ss.client.EndTask(ctx, ss.token.Task, "completed"); eerr != nil {
 				fmt.Fprintf(e.stderr, "task %s: %v\n", ss.token.Task, eerr)

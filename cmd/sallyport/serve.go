@@ -31,6 +31,7 @@ import (
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/ledger"
+	"github.com/sallyport-dev/sallyport/oauth"
 	"github.com/sallyport-dev/sallyport/pep/mcp"
 	"github.com/sallyport-dev/sallyport/policy"
 	"github.com/sallyport-dev/sallyport/state"
@@ -198,7 +199,7 @@ func (a *app) serveMCP() error {
 	}
 	c := mcp.Config{
 		Gateway: a.gateway, Public: a.public, AllowedHosts: hosts, AllowedOrigins: a.cfg.AllowedOrigins,
-		Hold: time.Duration(a.cfg.Hold), Log: a.log,
+		Hold: time.Duration(a.cfg.Hold), Log: a.log, Scopes: a.scopes,
 	}
 	for _, n := range a.cfg.serverNames() {
 		s := a.cfg.Servers[n]
@@ -217,6 +218,22 @@ func (a *app) serveMCP() error {
 	var err error
 	a.mcp, err = mcp.New(c)
 	return err
+}
+
+// scopes names the templates with which an agent would reach a server.
+func (a *app) scopes(agent, server string) []string {
+	reg, err := a.directory.Agent(agent)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for name, t := range *a.templates.Load() {
+		if reg.MayUse(name) && slices.ContainsFunc(t.Grants, func(g task.Grant) bool { return g.Server == server || g.Server == "*" }) {
+			out = append(out, oauth.ScopeTask+":"+name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // discoverTimeout bounds how long one server may take to say what it offers.
@@ -354,7 +371,8 @@ func (a *app) serveAPI(desk *approval.Desk) error {
 	}
 	a.api = api.NewServer(api.Config{
 		Gateway: a.gateway, Store: a.store, Desk: desk, Directory: a.directory, Catalog: a.catalog, Issuer: a.issuer,
-		People:      api.People{Domain: a.cfg.TrustDomain, Users: a.cfg.Accounts, Operators: a.cfg.Operators, UID: uint32(os.Geteuid()), Groups: a.directory.Groups},
+		People: api.People{Domain: a.cfg.TrustDomain, Users: a.cfg.Accounts, Operators: a.cfg.Operators, UID: uint32(os.Geteuid()), Groups: a.directory.Groups},
+		OAuth:  a.who.oauth, Verifier: a.who.verifier, MTLS: a.mtlsURL(), Mint: a.taskMint(), Invite: a.inviter(),
 		Templates:   func() map[string]*task.Template { return *a.templates.Load() },
 		Reload:      func(ctx context.Context) error { return a.reload(ctx, "operator") },
 		Discover:    func(ctx context.Context, s string) error { err := a.discoverOne(ctx, s); a.note(s, err); return err },

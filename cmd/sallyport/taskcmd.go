@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,39 +17,42 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/api"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/workload"
 )
 
-// starter is what every command that starts a task is told.
+// starter are the flags that say which task to start, and as whom.
 type starter struct {
-	agent, keyFile, template, user, goal string
-	ttl                                  time.Duration
-	slots                                []string
+	agent, template, user, goal string
+	ttl                         time.Duration
+	slots                       []string
+	proof                       proofFlags
 }
 
 func (s *starter) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.agent, "agent", "", "the agent that acts (required)")
-	f.StringVar(&s.keyFile, "key", "", "the agent's key file (default ~/.config/sallyport/DOMAIN/AGENT.jwk)")
 	f.StringVar(&s.template, "template", "", "what the task may do (required)")
 	f.StringVar(&s.user, "user", "", "for whom (default: you)")
 	f.StringVar(&s.goal, "goal", "", "what it is about, in words; shown to people, grants nothing")
 	f.DurationVar(&s.ttl, "ttl", 0, "end sooner than the template says")
 	f.StringArrayVar(&s.slots, "slot", nil, "NAME=VALUE for the template")
+	s.proof.add(f)
 	_ = c.MarkFlagRequired("agent")    // both flags exist: they were made above
 	_ = c.MarkFlagRequired("template") //
 }
 
 // session is a running task with the means to call in its name.
 type session struct {
+	*keeper
 	client *api.Client
-	key    *identity.AgentKey
-	domain string
+	remote *signIn // nil: the gateway is behind a socket of this machine
+	status api.Status
+	agent  string
 	user   string
+	want   api.TaskRequest
 
-	// mu guards the token, which is renewed before it expires.
-	mu      sync.Mutex
-	token   api.Token
-	renewAt time.Time
+	mu    sync.Mutex
+	token api.Token // the first; what it says of the task stays
 }
 
 func (s *starter) start(ctx context.Context, e *env) (*session, error) {
@@ -58,22 +60,21 @@ func (s *starter) start(ctx context.Context, e *env) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.startWith(ctx, c)
+	var remote *signIn
+	if e.socket == "" && e.gateway != "" {
+		g, err := gatewayURL(e.gateway)
+		if err != nil {
+			return nil, err
+		}
+		if remote, err = openLogin(g); err != nil {
+			return nil, err
+		}
+	}
+	return s.startWith(ctx, c, remote)
 }
 
-func (s *starter) startWith(ctx context.Context, c *api.Client) (*session, error) {
+func (s *starter) startWith(ctx context.Context, c *api.Client, remote *signIn) (*session, error) {
 	st, err := c.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if s.keyFile == "" {
-		s.keyFile = defaultKeyFile(st.Domain, s.agent)
-	}
-	key, err := identity.LoadAgentKey(s.keyFile)
-	var missing *sallyport.Error
-	if errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) {
-		missing.Fix = "sallyport agent add " + s.agent + " --owner USER --purpose TEXT, or name the file with --key"
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,52 +86,139 @@ func (s *starter) startWith(ctx context.Context, c *api.Client) (*session, error
 		}
 		slots[k] = v
 	}
-	if s.user == "" {
-		s.user = st.User
+	ss := &session{client: c, remote: remote, status: st, agent: s.agent, user: s.user, want: api.TaskRequest{Template: s.template, Slots: slots, Goal: s.goal}}
+	if ss.user == "" {
+		ss.user = st.User
 	}
-	r := api.TaskRequest{Template: s.template, Slots: slots, Goal: s.goal}
 	if s.ttl > 0 {
-		r.TTL = s.ttl.String()
+		ss.want.TTL = s.ttl.String()
 	}
-	ss := &session{client: c, key: key, domain: st.Domain, user: s.user}
-	return ss, ss.exchange(ctx, r)
+	p, err := s.proof.open(ctx, st.Domain, s.agent, &http.Client{Transport: &http.Transport{
+		MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if ss.keeper, err = newKeeper(ctx, p, st.Issuer, ss.issue); err != nil {
+		_ = p.Close() // the first error is the one to tell
+		return nil, err
+	}
+	return ss, ss.isAgent(ctx, s.agent)
 }
 
-func (s *session) exchange(ctx context.Context, r api.TaskRequest) error {
-	proof, err := identity.Assert(s.key, "spiffe://"+s.domain, time.Now())
-	if err != nil {
+// isAgent checks that the evidence was of the agent that was meant: which
+// agent it is of, the gateway says.
+func (s *session) isAgent(ctx context.Context, name string) error {
+	t, err := s.client.Task(ctx, s.token.Task)
+	if err != nil || t.Agent == name || shortAgent(t.Agent) == name {
 		return err
 	}
-	t, err := s.client.StartTask(ctx, s.user, proof, r)
-	if err != nil {
+	if err := s.client.EndTask(ctx, t.ID, "revoked"); err != nil {
 		return err
 	}
-	s.token = t
-	s.renewAt = time.Now().Add(time.Duration(t.ExpiresIn) * time.Second * 2 / 3)
-	return nil
+	return &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "other_agent", Text: "this process is agent " + shortAgent(t.Agent) + ", not " + name, Fix: "say --agent " + shortAgent(t.Agent) + ", or run it where " + name + " runs"}
 }
 
-// authorize puts the task token and a fresh proof of the agent's key on a
-// request (RFC 9449).
-func (s *session) authorize(r *http.Request) error {
+// issue gets the token of the task: the first starts it, the others renew.
+func (s *session) issue(ctx context.Context, actor string, b binding) (string, time.Duration, error) {
 	s.mu.Lock()
-	if time.Now().After(s.renewAt) {
-		if err := s.exchange(r.Context(), api.TaskRequest{Task: s.token.Task}); err != nil {
-			s.mu.Unlock()
-			return err
+	defer s.mu.Unlock()
+	r := s.want
+	if s.token.Task != "" {
+		r = api.TaskRequest{Task: s.token.Task}
+	}
+	x := api.Exchange{User: s.user, Actor: actor, Task: r, Key: b.key, Issuer: s.status.Issuer}
+	var t api.Token
+	var err error
+	switch {
+	case b.certificate != nil:
+		if s.status.MTLS == "" {
+			return "", 0, &sallyport.Error{Kind: sallyport.EInvalid, Code: "no_mtls", Text: "this gateway has no listener for client certificates", Fix: "identity: { spiffe: { listen: 127.0.0.1:8485 } } in its config, or leave out --mtls"}
+		}
+		if err = s.asUser(ctx, &x); err == nil {
+			t, err = api.NewOAuth(s.status.MTLS, b.client).Exchange(ctx, x)
+		}
+	case s.remote != nil:
+		if err = s.asUser(ctx, &x); err == nil {
+			t, err = api.NewOAuth(s.remote.gateway, s.remote.http).Exchange(ctx, x)
+		}
+	default:
+		t, err = s.client.Exchange(ctx, x)
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	if s.token.Task == "" {
+		s.token = t
+		if b.certificate != nil {
+			s.token.MCP = s.status.MTLS + "/mcp"
 		}
 	}
-	token := s.token.AccessToken
-	s.mu.Unlock()
-	u := *r.URL
-	u.RawQuery, u.Fragment = "", ""
-	proof, err := identity.Prove(s.key, r.Method, u.String(), token, time.Now())
+	return t.AccessToken, time.Duration(t.ExpiresIn) * time.Second, nil
+}
+
+// asUser puts the evidence of the user on an exchange that goes over the
+// network: a user token with a proof of its key.
+func (s *session) asUser(ctx context.Context, x *api.Exchange) error {
+	if x.Task.Task != "" {
+		x.UserToken = s.keeper.last() // the task's token stands for its user
+		return nil
+	}
+	var err error
+	if s.remote != nil {
+		x.UserToken, err = s.remote.token(ctx)
+		x.UserKey = s.remote.key
+		return err
+	}
+	// On this machine the kernel says who the user is: the socket gives a
+	// token that says it elsewhere, bound to a key of this process alone.
+	if x.UserKey, err = identity.NewAgentKey("sallyport", "login"); err != nil {
+		return err
+	}
+	x.UserToken, err = s.client.UserToken(ctx, x.UserKey.Thumbprint())
+	return err
+}
+
+// authorize puts the task token and a fresh proof of its key on a request.
+func (s *session) authorize(r *http.Request) error {
+	c, err := s.credential(r.Context())
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Authorization", "DPoP "+token)
-	r.Header.Set("DPoP", proof)
-	return nil
+	return c.authorize(r)
+}
+
+// http is a client for calls in the task's name. It follows no redirect: the
+// token is for the gateway alone.
+func (s *session) http() *http.Client {
+	return &http.Client{Transport: s.keeper, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// serveSVIDs opens a Workload API for the processes of the task; nil where the
+// gateway signs no SVIDs, or the task has no key of its own to ask with.
+func (s *session) serveSVIDs() (*workload.TaskServer, error) {
+	c, err := s.credential(context.Background())
+	if err != nil || c.key == nil || !s.status.Embedded {
+		return nil, err
+	}
+	st, err := s.client.Task(context.Background(), s.token.Task)
+	if err != nil {
+		return nil, err
+	}
+	id, err := workload.TaskID(st.Agent, s.token.Task)
+	if err != nil {
+		return nil, err
+	}
+	if c.key.ID() != st.Agent {
+		return nil, nil // it cannot speak for an agent of another name
+	}
+	return workload.ServeTask(id, os.Getpid(), workload.NewRemote(id, func(ctx context.Context, r workload.Request) (workload.Answer, error) {
+		assertion, err := identity.Assert(c.key, s.status.Issuer, time.Now())
+		if err != nil {
+			return workload.Answer{}, err
+		}
+		return s.client.TaskSVID(ctx, s.token.Task, assertion, r)
+	}))
 }
 
 func (s *session) mcp() (*url.URL, error) { return url.Parse(s.token.MCP) }

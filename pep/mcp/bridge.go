@@ -21,10 +21,8 @@ import (
 type BridgeConfig struct {
 	// URL is the gateway's endpoint: ".../mcp" or ".../mcp/NAME".
 	URL string
-	// Authorize sets the Authorization and DPoP headers of a request whose
-	// method and URL are final.
-	Authorize func(*http.Request) error
-	// Client makes the requests; nil: one that uses no proxy.
+	// Client makes the requests, with the task's token and the proof of it. It
+	// should follow no redirect.
 	Client *http.Client
 }
 
@@ -45,10 +43,6 @@ func Bridge(ctx context.Context, in io.Reader, out io.Writer, c BridgeConfig) er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b := &bridge{BridgeConfig: c, ctx: ctx, out: out, calls: map[string]*bridged{}, params: &server{}}
-	if b.Client == nil {
-		b.Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	}
 	lines := make(chan []byte)
 	failed := make(chan error, 1)
 	go func() {
@@ -213,9 +207,6 @@ func (b *bridge) do(ctx context.Context, method string, body []byte, h http.Head
 			r.Header[headerVersion] = []string{b.version}
 		}
 		b.mu.Unlock()
-	}
-	if err := b.Authorize(r); err != nil {
-		return nil, err
 	}
 	return b.Client.Do(r)
 }

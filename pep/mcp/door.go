@@ -7,7 +7,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/sallyport-dev/sallyport/canon"
 )
@@ -17,22 +16,19 @@ import (
 // to each request. Whoever knows its path acts for the task, so the path
 // cannot be guessed, and is given to the task's own process only.
 type LocalDoor struct {
-	prefix    string
-	authorize func(*http.Request) error
-	proxy     *httputil.ReverseProxy
+	prefix string
+	proxy  *httputil.ReverseProxy
 }
 
-// Door makes a LocalDoor to the gateway at target. authorize sets the
-// Authorization and DPoP headers of a request whose method and URL are final.
-func Door(target *url.URL, authorize func(*http.Request) error) *LocalDoor {
-	d := &LocalDoor{prefix: "/" + strings.ToLower(rand.Text()), authorize: authorize}
+// Door makes a LocalDoor to the gateway at target. authorized sends a request
+// whose method and URL are final, with the task's token and the proof of it.
+func Door(target *url.URL, authorized http.RoundTripper) *LocalDoor {
+	d := &LocalDoor{prefix: "/" + strings.ToLower(rand.Text())}
 	d.proxy = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target) // the gateway checks its own Host
 		},
-		Transport: &doorTransport{next: &http.Transport{
-			MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
-		}, authorize: authorize},
+		Transport:     authorized,
 		FlushInterval: -1,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() == nil {
@@ -87,20 +83,4 @@ func (d *LocalDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.URL.Path, r.URL.RawPath, r.URL.RawQuery = path, "", ""
 	d.proxy.ServeHTTP(w, r)
-}
-
-// doorTransport authorises each request once its method and URL are final.
-type doorTransport struct {
-	next      http.RoundTripper
-	authorize func(*http.Request) error
-}
-
-func (t *doorTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := t.authorize(r); err != nil {
-		if r.Body != nil {
-			r.Body.Close()
-		}
-		return nil, err
-	}
-	return t.next.RoundTrip(r)
 }

@@ -11,6 +11,16 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
+// roundTripper authorises each request before it is sent.
+type roundTripper func(*http.Request) error
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := f(r); err != nil {
+		return nil, err
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
 func TestDoor(t *testing.T) {
 	o := newOffice(t)
 	for _, version := range []string{"2025-11-25", "2026-07-28"} {
@@ -20,7 +30,7 @@ func TestDoor(t *testing.T) {
 			_, base := serve(t, &fakeGate{verify: o.verify}, nil, s)
 			target, _ := url.Parse(base)
 			_, auth := o.task(t, base)
-			door := Door(target, auth)
+			door := Door(target, roundTripper(auth))
 			ts := httptest.NewServer(door)
 			defer ts.Close()
 			c := connect(t, ts.URL+door.Path()+"/mcp/one", version)
@@ -50,11 +60,11 @@ func TestDoorRefuses(t *testing.T) {
 	_, base := serve(t, &fakeGate{}, nil, Server{Name: "one", URL: upstream(t, (&recorder{}).ServeHTTP)})
 	target, _ := url.Parse(base)
 	var authorized []*http.Request
-	door := Door(target, func(r *http.Request) error {
+	door := Door(target, roundTripper(func(r *http.Request) error {
 		authorized = append(authorized, r.Clone(context.Background()))
 		r.Header.Set("Authorization", "DPoP task")
 		return nil
-	})
+	}))
 	ts := httptest.NewServer(door)
 	defer ts.Close()
 	in := ts.URL + door.Path()
@@ -85,7 +95,7 @@ func TestDoorRefuses(t *testing.T) {
 	if r.URL.String() != base+"/mcp/one" || r.Method != "POST" || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.Header.Get("Origin") != "" {
 		t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
 	}
-	broken := Door(target, func(*http.Request) error { return errors.New("the key is gone") })
+	broken := Door(target, roundTripper(func(*http.Request) error { return errors.New("the key is gone") }))
 	ts2 := httptest.NewServer(broken)
 	defer ts2.Close()
 	if resp, _ := post(t, ts2.URL+broken.Path()+"/mcp/one", legacyCall); resp.StatusCode != 502 {

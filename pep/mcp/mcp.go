@@ -52,6 +52,9 @@ type Config struct {
 	// AuthorizationServers are named in the resource metadata (RFC 9728);
 	// none means Public.
 	AuthorizationServers []string
+	// Scopes returns the scopes with any of which an agent would get a task
+	// with a grant for a server; nil names none.
+	Scopes func(agent, server string) []string
 	// AllowedHosts are the Host headers to accept, with or without a port,
 	// beside Public's; the names of the loopback interface are accepted when
 	// Public is on it.

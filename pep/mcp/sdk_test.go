@@ -343,7 +343,7 @@ func TestSDKOverBridge(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() {
-				ended <- Bridge(t.Context(), inR, outW, BridgeConfig{URL: base + "/mcp/one", Authorize: func(*http.Request) error { return nil }})
+				ended <- Bridge(t.Context(), inR, outW, BridgeConfig{URL: base + "/mcp/one", Client: &http.Client{}})
 				outW.Close()
 			}()
 			c := connectOver(t, &mcp.IOTransport{Reader: outR, Writer: inW}, version)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/identity"
 )
@@ -74,7 +75,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.srv != nil && !h.Gateway.Reaches(who, x.srv.Name) {
 		// Not even a handshake, or a notification, goes to a server that the
 		// task has no grant for.
-		x.out.refuse(canon.Value{}, refuse(http.StatusForbidden, CodeDenied, "the task has no grant for this server"))
+		h.insufficient(w, x, r.URL.Path)
 		return
 	}
 	if x.room = h.room(who.Task()); x.room == nil {
@@ -205,12 +206,46 @@ func single(values []string) string {
 	return values[0]
 }
 
+// scopeTask is what a client asks for at the authorization server: a task of a
+// template that the user chooses there.
+const scopeTask = "task"
+
+// insufficient answers a client whose task has no grant for a server (RFC 6750
+// section 3.1): the scopes name the templates with which it would have.
+func (h *Handler) insufficient(w http.ResponseWriter, x *exchange, path string) {
+	if h.Scopes != nil {
+		if scopes := h.Scopes(x.who.Chain()[1].ID, x.srv.Name); len(scopes) > 0 {
+			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+strings.Join(scopes, " ")+`", resource_metadata="`+h.base+metadataPath+path+
+				`", error_description="the task has no grant for this server"`)
+		}
+	}
+	x.out.refuse(canon.Value{}, refuse(http.StatusForbidden, CodeDenied, "the task has no grant for this server"))
+}
+
 // challenge answers evidence that does not verify (RFC 9449 section 7.1, RFC
 // 9728 section 5.1).
 func (h *Handler) challenge(w http.ResponseWriter, out *responder, path string, err error) {
 	r := refuseError(err)
+	var e *sallyport.Error
+	errors.As(err, &e)
+	if e != nil && e.Kind == sallyport.EUnavailable {
+		// Other evidence would not help.
+		r.status = http.StatusServiceUnavailable
+		out.refuse(canon.Value{}, r)
+		return
+	}
 	r.status, r.code = http.StatusUnauthorized, CodeDenied
-	w.Header().Set("WWW-Authenticate", `DPoP algs="ES256 EdDSA", error="invalid_token", resource_metadata="`+h.base+metadataPath+path+`"`)
+	bearer, dpop := `error="invalid_token", `, `error="invalid_token", `
+	switch {
+	case e != nil && e.Code == "token_missing":
+		bearer, dpop = "", "" // RFC 6750 section 3.1: who sent nothing is told nothing more
+	case e != nil && strings.HasPrefix(e.Code, "proof_"):
+		dpop = `error="invalid_dpop_proof", `
+	}
+	where := `resource_metadata="` + h.base + metadataPath + path + `", scope="` + scopeTask + `"`
+	// Bearer stands first: there are clients that read only the first.
+	w.Header().Add("WWW-Authenticate", "Bearer "+bearer+where)
+	w.Header().Add("WWW-Authenticate", "DPoP "+dpop+`algs="ES256 EdDSA", `+where)
 	out.refuse(canon.Value{}, r)
 }
 
@@ -238,8 +273,8 @@ func (h *Handler) serveMetadata(w http.ResponseWriter, r *http.Request) {
 		"resource":                          h.base + path,
 		"authorization_servers":             issuers,
 		"bearer_methods_supported":          []string{"header"},
-		"dpop_bound_access_tokens_required": true,
 		"dpop_signing_alg_values_supported": []string{"ES256", "EdDSA"},
+		"scopes_supported":                  []string{scopeTask},
 		"resource_name":                     "Sallyport",
 	})
 	if err != nil {

@@ -138,7 +138,7 @@ func TestBridgeSaysWhatFailed(t *testing.T) {
 	_, base := serve(t, g, nil, sdkNamed(t, "one"))
 	run := func(url string, authorize func(*http.Request) error, in string) string {
 		var out strings.Builder
-		if err := Bridge(t.Context(), strings.NewReader(in), &out, BridgeConfig{URL: url, Authorize: authorize}); err != nil {
+		if err := Bridge(t.Context(), strings.NewReader(in), &out, BridgeConfig{URL: url, Client: &http.Client{Transport: roundTripper(authorize)}}); err != nil {
 			t.Errorf("%v", err)
 		}
 		return out.String()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -385,9 +386,10 @@ func TestEvidence(t *testing.T) {
 	}
 	for _, pairs := range [][]string{nil, {"Authorization", "DPoP bad", "Dpop", "proof"}, {"Authorization", "Basic good", "Dpop", "proof"}, {"Authorization", "DPoP good"}} {
 		resp, b := post(t, base+"/mcp/one?x=y", call, pairs...)
-		want := `DPoP algs="ES256 EdDSA", error="invalid_token", resource_metadata="` + base + `/.well-known/oauth-protected-resource/mcp/one"`
-		if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != want {
-			t.Errorf("%v: HTTP %d %s %s", pairs, resp.StatusCode, resp.Header.Get("WWW-Authenticate"), b)
+		where := `resource_metadata="` + base + `/.well-known/oauth-protected-resource/mcp/one", scope="task"`
+		want := []string{`Bearer error="invalid_token", ` + where, `DPoP error="invalid_token", algs="ES256 EdDSA", ` + where}
+		if got := resp.Header.Values("WWW-Authenticate"); resp.StatusCode != 401 || !slices.Equal(got, want) {
+			t.Errorf("%v: HTTP %d %s %s", pairs, resp.StatusCode, got, b)
 		}
 	}
 	// Without evidence nobody learns which servers exist.
