@@ -133,6 +133,9 @@ func (h *Handler) passkeySignIn(w http.ResponseWriter, r *http.Request, in ask) 
 	_, credential, err := h.passkeys.rp.ValidatePasskeyLogin(h.passkeys.find, c.Session, answer)
 	if err != nil {
 		h.c.Log.Warn("login: a passkey's answer does not verify", "err", clip(detail(err)))
+		if sallyport.CodeOf(err) == "unknown_passkey" {
+			return "", err
+		}
 		return "", errPasskey
 	}
 	if !h.sealer.spend(open) {

@@ -82,7 +82,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
 	if h.c.Tasks != nil {
 		ts, err := h.c.Tasks(r.Context(), user)
 		if err != nil {
-			h.refuse(w, "the tasks cannot be listed", nil, err)
+			WriteRefusal(w, err, "Your tasks cannot be shown", "/")
 			return
 		}
 		data.Tasks = ts[:min(len(ts), shownTasks)]

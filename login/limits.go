@@ -40,9 +40,10 @@ const (
 	// maxExchanges bounds the code exchanges that run at one time.
 	maxExchanges = 32
 
-	// Requests of one address: a burst, then so many a second.
-	rateBurst  = 120
-	ratePerSec = 4
+	// Requests of one address: a burst, then so many a second. A whole company
+	// may stand behind one, and a sign-in takes two to four requests.
+	rateBurst  = 200
+	ratePerSec = 20
 	maxRated   = 20_000 // addresses remembered
 
 	shownTasks = 100

@@ -149,6 +149,11 @@ func TestPasskeyInBrowser(t *testing.T) {
 	if n, err := r.RemovePasskeys(context.Background(), "dana@test.example", "ops@test.example"); n != 1 || err != nil || r.HasPasskeys() {
 		t.Errorf("removed %d passkeys: %v", n, err)
 	}
+	if _, err := chromedp.Call(w.Context, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: device, IsUserVerified: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.Click(signInButton)
+	w.See("the passkey is not registered here")
 }
 
 // Without a browser: who may not even begin.

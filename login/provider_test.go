@@ -5,10 +5,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
 	"strings"
 	"testing"
@@ -37,8 +39,15 @@ func providerRoom(t *testing.T, idp *sallyporttest.IdP, withKey bool) *room {
 			if p.ClientKey, err = login.ParseClientKey(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
 				t.Fatal(err)
 			}
-			if s := fmt.Sprintf("%v %+v %#v %s", p, p, p, p.ClientKey); strings.Contains(s, fmt.Sprint(key.D)) {
-				t.Error("the key can be printed")
+			secret, err := key.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := fmt.Sprintf("%v %+v %#v %s", p, p, p, p.ClientKey)
+			for _, form := range []string{fmt.Sprint(new(big.Int).SetBytes(secret)), fmt.Sprintf("%x", secret), base64.RawURLEncoding.EncodeToString(secret)} {
+				if strings.Contains(s, form) {
+					t.Error("the key can be printed")
+				}
 			}
 			client["token_endpoint_auth_method"] = "private_key_jwt"
 			public, err := p.ClientKey.JWKS()
