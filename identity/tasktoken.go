@@ -91,10 +91,10 @@ func (i *Issuer) MintTaskToken(t TaskToken, now time.Time) (string, error) {
 		return "", sallyport.Errorf(sallyport.EInvalid, "bad_task_token", "a task token names a task, its mandate, what it is bound to, a user and at least one agent")
 	}
 	if t.Audience == "" {
-		t.Audience = i.URL() + "/mcp"
+		t.Audience = i.resources()
 	}
-	if !covers(i.URL(), t.Audience) {
-		return "", sallyport.Errorf(sallyport.EInvalid, "bad_resource", "a task token is for a resource of %s", i.URL())
+	if !covers(i.resources(), t.Audience) {
+		return "", sallyport.Errorf(sallyport.EInvalid, "bad_resource", "a task token is for a resource of %s", i.resources())
 	}
 	if exp.Unix() <= now.Unix() {
 		return "", sallyport.Errorf(sallyport.EForbidden, "task_expired", "the task has ended")
@@ -114,8 +114,15 @@ func (i *Issuer) MintTaskToken(t TaskToken, now time.Time) (string, error) {
 	if t.Client != "" {
 		claims = append(claims, member("client_id", t.Client))
 	}
-	return i.mint(TaskTokenType, claims...)
+	s, err := i.mint(TaskTokenType, claims...)
+	if err == nil && len(s) > MaxTokenBytes {
+		return "", sallyport.Errorf(sallyport.EExhausted, "task_token_large", "the chain's names do not fit into a token")
+	}
+	return s, err
 }
+
+// resources is the resource of all servers; that of each lies below it.
+func (i *Issuer) resources() string { return i.URL() + "/mcp" }
 
 // validChain reports whether the chain is a user followed by agents.
 func validChain(chain []sallyport.Principal) bool {
@@ -210,8 +217,8 @@ func (i *Issuer) checkTaskToken(token string, now time.Time) (checked, error) {
 		return checked{}, err
 	}
 	aud := text(t.claims, "aud")
-	if !covers(i.URL(), aud) {
-		return checked{}, unauthenticated("token_audience", "the token is not for a resource of %s", i.URL())
+	if !covers(i.resources(), aud) {
+		return checked{}, unauthenticated("token_audience", "the token is not for a resource of %s", i.resources())
 	}
 	who, ok := claimed(t.claims, &c)
 	if !ok || who.binding == BindingNone && c.who.expires.Sub(c.issued) > MaxBearerTTL {

@@ -69,10 +69,16 @@ func TestTaskTokensSayWhatTheyAreBoundTo(t *testing.T) {
 		_, err := w.issuer.MintTaskToken(w.taskToken(tt), now)
 		want(t, name, err, sallyport.EInvalid, "bad_task_token")
 	}
-	for _, aud := range []string{"https://evil.example/mcp", base + ".evil.example/mcp", "mcp", base + "/../x", "spiffe://example.org/mcp"} {
+	for _, aud := range []string{base, base + "/v1", base + "/mcpx", "https://evil.example/mcp", base + ".evil.example/mcp", "mcp", base + "/../x", "spiffe://example.org/mcp"} {
 		_, err := w.issuer.MintTaskToken(w.taskToken(identity.TaskToken{Binding: identity.BindingDPoP, Holder: jkt, Audience: aud}), now)
 		want(t, aud, err, sallyport.EInvalid, "bad_resource")
 	}
+	long := w.taskToken(identity.TaskToken{Binding: identity.BindingDPoP, Holder: jkt})
+	for range 12 {
+		long.Chain = append(long.Chain, sallyport.Principal{Kind: sallyport.AgentKind, ID: "spiffe://example.org/agent/" + strings.Repeat("x", 900)})
+	}
+	_, err := w.issuer.MintTaskToken(long, now)
+	want(t, "a token that no verifier would read", err, sallyport.EExhausted, "task_token_large")
 	// A token for one server opens no other, and none of its look-alikes.
 	token, err := w.issuer.MintTaskToken(w.taskToken(identity.TaskToken{Binding: identity.BindingNone, Client: "c", Audience: base + "/mcp/tickets"}), now)
 	if err != nil {
