@@ -156,6 +156,43 @@ func TestPasskeyInBrowser(t *testing.T) {
 	w.See("the passkey is not registered here")
 }
 
+// A person adds a passkey of a second device and removes that of the first,
+// shortly after signing in and not later; browsers of the first are signed out.
+func TestSecondPasskeyInBrowser(t *testing.T) {
+	w := sallyporttest.Chromium(t)
+	r := newRoom(t, "localhost", func(r *room) { r.config.Passkeys = true })
+	first := authenticator(t, w)
+	link, err := r.Invite(context.Background(), "dana@test.example", "ops@test.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Open(link)
+	w.Click(passkeyButton)
+	w.See("You are signed in")
+	w.Click(`form[action="/login/passkey/remove"] button`)
+	w.See("it is your only passkey")
+	w.Open(r.url + "/")
+	w.Click(`button[data-passkey="add"]`)
+	w.See("has a passkey of yours for this gateway already")
+
+	if _, err := chromedp.Call(w.Context, webauthn.RemoveVirtualAuthenticator, webauthn.RemoveVirtualAuthenticatorParams{AuthenticatorID: first}); err != nil {
+		t.Fatal(err)
+	}
+	authenticator(t, w)
+	r.offset.Add(int64(11 * time.Minute))
+	w.Click(`button[data-passkey="add"]`)
+	w.See("you signed in more than 10 minutes ago")
+	r.offset.Add(-int64(11 * time.Minute))
+	w.Click(`button[data-passkey="add"]`)
+	w.Shows(`document.querySelectorAll('form[action="/login/passkey/remove"]').length == 2`)
+	w.Click(`form[action="/login/passkey/remove"] button`)
+	w.Shows(`document.querySelectorAll('form[action="/login/passkey/remove"]').length == 1`)
+	w.Click(signOut)
+	w.See("Choose how you sign in")
+	w.Click(signInButton)
+	w.See("You are signed in")
+}
+
 // Without a browser: who may not even begin.
 func TestPasskeyRequestsOfStrangers(t *testing.T) {
 	r := newRoom(t, "localhost", func(r *room) { r.config.Passkeys = true })

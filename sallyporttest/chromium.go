@@ -3,6 +3,7 @@ package sallyporttest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,10 +71,12 @@ func (w *Window) Open(url string) {
 	w.do("opening "+url, chromedp.Navigate(url))
 }
 
-// Click clicks on the first visible element of a CSS selector.
+// Click clicks on the first visible element of a CSS selector. When the page
+// is replaced under its hand it looks for the element on the next one.
 func (w *Window) Click(selector string) {
 	w.t.Helper()
-	w.do("clicking on "+selector, chromedp.Click(selector, chromedp.NodeVisible))
+	click := chromedp.Click(selector, chromedp.NodeVisible)
+	w.await("clicking on "+selector, func(ctx context.Context) error { return chromedp.Do(ctx, click) })
 }
 
 // Fill types into a field.
@@ -89,20 +92,39 @@ func (w *Window) See(text string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	seen := chromedp.Evaluate[bool](`!!document.body && document.body.innerText.includes(` + string(quoted) + `)`)
-	late := time.After(seeLimit)
+	w.Shows(`!!document.body && document.body.innerText.includes(` + string(quoted) + `)`)
+}
+
+// Shows waits until a JavaScript expression is true, on whatever page.
+func (w *Window) Shows(expression string) {
+	w.t.Helper()
+	holds := chromedp.Evaluate[bool](expression)
+	w.await("waiting for "+expression, func(ctx context.Context) error {
+		ok, err := chromedp.Run(ctx, holds)
+		if err == nil && !ok {
+			err = errNotYet
+		}
+		return err
+	})
+}
+
+var errNotYet = errors.New("not yet")
+
+// await tries until it works: an error may be a page that is being left.
+func (w *Window) await(what string, try func(context.Context) error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.Context, seeLimit)
+	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		// An error is a page that is being left.
-		if ok, err := chromedp.Run(w.Context, seen); ok && err == nil {
+		err := try(ctx)
+		if err == nil {
 			return
 		}
 		select {
-		case <-late:
-			w.t.Fatalf("waiting for %q; the page %s says:\n%s", text, w.Location(), w.Text())
-		case <-w.Context.Done():
-			w.t.Fatalf("the browser ended before it showed %q", text)
+		case <-ctx.Done():
+			w.t.Fatalf("%s: %v; the page %s says:\n%s", what, err, w.Location(), w.Text())
 		case <-tick.C:
 		}
 	}
