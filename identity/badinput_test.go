@@ -360,7 +360,7 @@ func TestBadInput(t *testing.T) {
 		want(t, "none", err, sallyport.EUnauthenticated, "certificate_missing")
 		leaf := w.own.SVID(t, "/agent/bot", now, nil).Leaf
 		got, err := w.trust.Certificate([]*x509.Certificate{leaf}, now)
-		if err != nil || got.SPIFFEID() != "spiffe://example.org/agent/bot" || got.Key() == "" {
+		if err != nil || got.SPIFFEID() != "spiffe://example.org/agent/bot" || got.Key() != "" {
 			t.Fatalf("a good SVID: %v", err)
 		}
 		// A chain that was built counts until it ends, and while its root does.

@@ -46,8 +46,9 @@ func (w Workload) Client() string { return w.client }
 // Claims are those of the token, for registrations that require some.
 func (w Workload) Claims() canon.Value { return w.claims }
 
-// Key is the RFC 7638 thumbprint of the key that the evidence proved, "" if
-// it proved none.
+// Key is the RFC 7638 thumbprint of the key of its own that an assertion, or
+// an OAuth client, proved; "" for other evidence: the key of an X.509-SVID
+// changes with each rotation.
 func (w Workload) Key() string { return w.key }
 
 // Expires is when the evidence stops counting.

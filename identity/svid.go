@@ -10,11 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
-
-	"github.com/sallyport-dev/sallyport"
 )
 
 // Workload checks the token of a workload: an OIDC token, if its issuer is a
@@ -182,12 +179,7 @@ func (t *Trust) chain(chain []*x509.Certificate, now time.Time) (leaf, error) {
 			l.to = k.NotAfter
 		}
 	}
-	j := jose.JSONWebKey{Key: c.PublicKey}
-	thumb, err := j.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return leaf{}, &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "certificate_usage", Text: "the certificate's key is of an unknown type", Err: err}
-	}
-	l.w = Workload{spiffeID: id.String(), key: b64.EncodeToString(thumb), expires: l.to}
+	l.w = Workload{spiffeID: id.String(), expires: l.to}
 	return l, nil
 }
 

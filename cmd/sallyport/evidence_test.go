@@ -422,10 +422,10 @@ func issueAt(addr string) issue {
 	}
 }
 
-// Token and SVID change together: no call fails while SVIDs of two seconds
+// Token and SVID change together: no call fails while SVIDs of three seconds
 // come and go under load.
 func TestKeeperPairsTokenAndSVID(t *testing.T) {
-	room := newWorkloadRoom(t, 2*time.Second)
+	room := newWorkloadRoom(t, 3*time.Second)
 	addr, calls := mtlsGateway(t, room)
 	p := openProof(t, proofFlags{workloadAPI: room.addr, mtls: true})
 	k, err := newKeeper(t.Context(), p, evidenceAudience, issueAt(addr))

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		"mcppost":   mcppost,
 		"mcpstub":   mcpstub,
 		"sdkclient": sdkclient,
+		"svidfetch": svidfetch,
 	})
 }
 
