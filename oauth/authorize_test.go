@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/oauth"
+	"github.com/sallyport-dev/sallyport/task"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -190,7 +191,13 @@ func TestOnlyAPersonConsents(t *testing.T) {
 			return r.do("POST", base+"/oauth/authorize", good, merged(form, map[string]string{"Origin": "null"}), true)
 		},
 		"without the cookie": func() *http.Response { return r.do("POST", base+"/oauth/authorize", good, form, false) },
-		"another request":    func() *http.Response { return r.do("POST", base+"/oauth/authorize", other, form, true) },
+		"with another browser's cookie": func() *http.Response {
+			jar := r.jar
+			r.jar = []*http.Cookie{{Name: jar[0].Name, Value: challenge("another browser")}}
+			defer func() { r.jar = jar }()
+			return r.do("POST", base+"/oauth/authorize", good, form, true)
+		},
+		"another request": func() *http.Response { return r.do("POST", base+"/oauth/authorize", other, form, true) },
 		"another person": func() *http.Response {
 			r.person = identity.LocalPerson("mallory@test.example", "passkey", dana.Expires())
 			defer func() { r.person = dana }()
@@ -283,8 +290,15 @@ func TestConsentLapsesWithWhatItWasFor(t *testing.T) {
 			put(t, r, a)
 			r.agent("other", clientID)
 		},
-		"template changed": func(r *rig, _ gateway.Agent) { delete(r.config.Templates(), "triage") },
-		"too late":         func(r *rig, _ gateway.Agent) { r.Advance(61e9) },
+		"template gone": func(r *rig, _ gateway.Agent) { delete(r.config.Templates(), "triage") },
+		"template changed": func(r *rig, _ gateway.Agent) {
+			wider, err := task.ParseTemplate("triage.yaml", []byte(strings.Replace(triage, "50.00", "5000.00", 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.config.Templates()["triage"] = wider
+		},
+		"too late": func(r *rig, _ gateway.Agent) { r.Advance(61e9) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

@@ -124,6 +124,20 @@ func TestCodeIsForOneClientOneWay(t *testing.T) {
 	}
 }
 
+// Also of two clients that are one agent, each has its own codes.
+func TestCodeIsNotForTheAgentsOtherClient(t *testing.T) {
+	r := newRig(t)
+	r.agent("any", "*", "triage")
+	one, two := "https://one.example/client", "https://two.example/client"
+	for _, id := range []string{one, two} {
+		r.docs[id] = `{"client_id":"` + id + `","redirect_uris":["` + redirect + `"]}`
+	}
+	code := r.code(map[string]string{"client_id": one})
+	if got := r.token(redemption(code, map[string]string{"client_id": two}), nil); got.Error != "invalid_grant" {
+		t.Errorf("%d %s", got.Status, got.Error)
+	}
+}
+
 func TestCodeTwiceEndsTheTask(t *testing.T) {
 	r := newRig(t)
 	code := r.code(nil)
