@@ -11,6 +11,8 @@ const (
 	// MaxX509TTL bounds the X.509-SVIDs that the embedded authority makes, and
 	// is what they last unless something shorter is asked for.
 	MaxX509TTL = time.Hour
+	// taskTTL bounds the SVIDs of a task.
+	taskTTL = 5 * time.Minute
 	// backdate allows for clocks that are behind.
 	backdate = 10 * time.Second
 

@@ -53,6 +53,23 @@ func (e Embedded) now() time.Time {
 	return time.Now()
 }
 
+// ForTask is the Mint for the processes of a task that ends at a time: what it
+// signs lasts five minutes at most, so that little outlives a task that is
+// ended before.
+func (e Embedded) ForTask(end time.Time) Embedded {
+	left := min(end.Sub(e.now()), taskTTL)
+	if left <= 0 {
+		left = -1 // nothing is signed; zero would be the default
+	}
+	if e.X509TTL == 0 || left < e.X509TTL {
+		e.X509TTL = left
+	}
+	if e.JWTTTL == 0 || left < e.JWTTTL {
+		e.JWTTTL = left
+	}
+	return e
+}
+
 // X509 implements Mint.
 func (e Embedded) X509(_ context.Context, id spiffeid.ID, key crypto.Signer) ([]*x509.Certificate, error) {
 	ttl := e.X509TTL

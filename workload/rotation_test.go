@@ -17,10 +17,10 @@ import (
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
-// Both ends of mTLS live on SVIDs of two seconds while callers never rest:
+// Both ends of mTLS live on SVIDs of three seconds while callers never rest:
 // no call fails, while SVIDs change and a new root is announced.
 func TestRotationUnderLoad(t *testing.T) {
-	mint := embeddedFor(t, "example.org", 2*time.Second)
+	mint := embeddedFor(t, "example.org", 3*time.Second)
 	s, addr := serve(t, ServerConfig{Mint: mint, Identify: everybody(botID), Poll: 50 * time.Millisecond})
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()

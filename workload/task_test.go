@@ -94,6 +94,43 @@ func TestTaskWorkloadAPI(t *testing.T) {
 	}
 }
 
+// What a task's processes hold ends with the task, or soon after one that is
+// ended before its time.
+func TestForTask(t *testing.T) {
+	gateway := embeddedFor(t, "example.org", 0)
+	start := time.Now().Truncate(time.Second)
+	gateway.Now = func() time.Time { return start }
+	key := newKey(t)
+	for _, tt := range []struct {
+		left, want time.Duration
+	}{
+		{time.Hour, taskTTL}, {time.Minute, time.Minute}, {0, 0}, {-time.Second, 0},
+	} {
+		m := gateway.ForTask(start.Add(tt.left))
+		chain, err := m.X509(t.Context(), botID, key)
+		token, jerr := m.JWT(t.Context(), botID, "a")
+		if tt.want == 0 {
+			if err == nil || jerr == nil {
+				t.Errorf("%s after the end: %v, %v", -tt.left, err, jerr)
+			}
+			continue
+		}
+		if err != nil || jerr != nil {
+			t.Fatal(err, jerr)
+		}
+		j, err := jwtsvid.ParseInsecure(token, []string{"a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x := chain[0].NotAfter.Sub(start); x != tt.want || j.Expiry.Sub(start) != tt.want {
+			t.Errorf("%s before the end: %s and %s", tt.left, x, j.Expiry.Sub(start))
+		}
+	}
+	if gateway.X509TTL != 0 || gateway.JWTTTL != 0 {
+		t.Error("the gateway's own bounds have changed")
+	}
+}
+
 func TestTaskID(t *testing.T) {
 	for _, tt := range []struct {
 		agent string
