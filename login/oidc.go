@@ -285,6 +285,9 @@ func (h *Handler) exchange(ctx context.Context, p *provider, f flow, code string
 	case errors.As(err, &said):
 		// Its body is the provider's; only the registered words of it are kept.
 		h.c.Log.Warn("the provider refused the code", "provider", p.Name, "status", said.Response.StatusCode, "error", clip(said.ErrorCode), "description", clip(said.ErrorDescription))
+		if said.ErrorCode == "invalid_client" || said.ErrorCode == "unauthorized_client" {
+			return "", refuse(sallyport.EUnavailable, "client_refused", "the provider does not accept the gateway as its client", "an operator compares the client id, and the key or secret, with what is registered there")
+		}
 		return "", refuse(sallyport.EForbidden, "code_refused", "the provider did not accept the code that it gave", startAgain)
 	case err != nil:
 		return "", &sallyport.Error{Kind: sallyport.EUnavailable, Code: "provider_down", Text: "the provider " + p.Label + " does not answer", Fix: "try again in a minute", Err: errors.New(clip(err.Error()))}

@@ -13,6 +13,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -390,6 +391,11 @@ func TestMixUp(t *testing.T) {
 	v := r.visitor()
 	if a := v.get("/login"); a.status != 200 || !strings.Contains(a.body, "provider=a") || !strings.Contains(a.body, "provider=b") {
 		t.Fatalf("the choice: %d %s", a.status, a.body)
+	}
+	chooser := v.get("/login?next=" + url.QueryEscape("/protected?a=1&b=<2>")).body
+	link := regexp.MustCompile(`href="(/login/start\?provider=a[^"]*)"`).FindStringSubmatch(chooser)
+	if link == nil || !strings.Contains(link[1], "next=%2fprotected%3fa%3d1%26b%3d%3c2%3e") {
+		t.Errorf("the choice does not lead back:\n%s", chooser)
 	}
 	// The person chose b, which sent them to a with its own state.
 	q := v.begin("b", "/")

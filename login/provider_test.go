@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/sallyport-dev/sallyport/login"
 	"github.com/sallyport-dev/sallyport/sallyporttest"
 )
@@ -23,10 +25,10 @@ import (
 // client or with a key.
 func providerRoom(t *testing.T, idp *sallyporttest.IdP, withKey bool) *room {
 	t.Helper()
+	client := map[string]any{"client_id": "gate", "token_endpoint_auth_method": "none"}
 	r := newRoom(t, "localhost", func(r *room) {
 		r.config.Trust = trust(t, idp.Issuer)
 		p := login.Provider{Name: "test", Issuer: idp.Issuer, ClientID: "gate", Scopes: []string{"email", "profile"}}
-		client := map[string]any{"client_id": "gate", "redirect_uris": []string{r.url + "/login/callback"}, "token_endpoint_auth_method": "none"}
 		if withKey {
 			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 			if err != nil {
@@ -50,15 +52,20 @@ func providerRoom(t *testing.T, idp *sallyporttest.IdP, withKey bool) *room {
 				}
 			}
 			client["token_endpoint_auth_method"] = "private_key_jwt"
-			public, err := p.ClientKey.JWKS()
-			if err != nil {
-				t.Fatal(err)
-			}
-			client["jwks"] = json.RawMessage(public)
 		}
 		r.config.Providers = []login.Provider{p}
-		idp.Register(client)
 	})
+	client["redirect_uris"] = []string{r.url + "/login/callback"}
+	if withKey {
+		// What a provider does with a jwks_uri, but that of the tests goes to no
+		// private address.
+		res, err := http.Get(r.url + "/login/jwks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		client["jwks"] = json.RawMessage(body(t, res))
+	}
+	idp.Register(client)
 	return r
 }
 
@@ -98,6 +105,25 @@ func TestRealProvider(t *testing.T) {
 				t.Errorf("the home page says %s", text)
 			}
 		})
+	}
+}
+
+// A gateway that is not the client it says it is gets nobody in, and its
+// operator is told.
+func TestRealProviderKnowsItsClients(t *testing.T) {
+	idp := sallyporttest.OIDC(t)
+	r := providerRoom(t, idp, true)
+	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	idp.Register(map[string]any{
+		"client_id": "gate", "redirect_uris": []string{r.url + "/login/callback"}, "token_endpoint_auth_method": "private_key_jwt",
+		"jwks": jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &stranger.PublicKey, Algorithm: "ES256", Use: "sig"}}},
+	})
+	res := idp.SignIn(sallyporttest.Browser(t), r.url+"/protected", "dana")
+	if text := body(t, res); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "client_refused") || len(r.signIns()) > 0 {
+		t.Errorf("%d %s", res.StatusCode, text)
 	}
 }
 
