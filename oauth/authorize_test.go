@@ -124,7 +124,7 @@ func TestConsentPage(t *testing.T) {
 		t.Errorf("the page is\n%s", page)
 	}
 	csp := res.Header.Get("Content-Security-Policy")
-	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "form-action 'self' https://host.example"} {
+	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "form-action 'self' https:"} {
 		if !strings.Contains(csp, part) {
 			t.Errorf("the policy %q lacks %q", csp, part)
 		}

@@ -185,15 +185,19 @@ type signInPage struct{ Place, Key, Request, CSRF string }
 
 // formActions is where the answer to a form may redirect: browsers that hold
 // redirects to form-action would stop the way back to the client otherwise.
+// They hold the client's own further redirects to it too, which often lead to
+// another host: so https is named as a whole. What form-action keeps out is a
+// form that somebody smuggled into the page, and nothing there is written but
+// by html/template.
 func formActions(redirect string) []string {
 	u, err := url.Parse(redirect)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil
-	case u.Scheme != "http" && u.Scheme != "https" || strings.HasPrefix(u.Host, "["):
-		return []string{u.Scheme + ":"} // no host, or one that a policy cannot name
 	}
-	return []string{u.Scheme + "://" + u.Host}
+	if u.Scheme == "http" && !strings.HasPrefix(u.Host, "[") { // a policy cannot name an IPv6 address
+		return []string{"http://" + u.Host, "https:"}
+	}
+	return []string{u.Scheme + ":"}
 }
 
 func firstOf(ss ...string) string {

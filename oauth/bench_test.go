@@ -1,0 +1,38 @@
+package oauth_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/sallyport-dev/sallyport/oauth"
+	"github.com/sallyport-dev/sallyport/sallyporttest"
+)
+
+// One refresh: client, MAC, rotation on disk, a new token.
+func BenchmarkRefresh(b *testing.B) {
+	r := newRig(b)
+	got := r.token(redemption(r.code(nil), nil), nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		got = r.token(refreshing(got.RefreshToken, nil), nil)
+		if got.Status != 200 {
+			b.Fatalf("%+v", got)
+		}
+	}
+}
+
+// One exchange: the agent's assertion, a task and its grant on disk, a token.
+func BenchmarkExchange(b *testing.B) {
+	r := newRig(b)
+	who := oauth.Caller{User: sallyporttest.User}
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := r.server.Exchange(context.Background(), oauth.Form{
+			"grant_type": oauth.GrantTokenExchange, "subject_token": who.User.ID, "subject_token_type": oauth.TypeLocalUser,
+			"actor_token": r.assertion(), "actor_token_type": oauth.TypeJWT, "authorization_details": ticketTask,
+		}, who)
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
