@@ -71,18 +71,29 @@ func (w *Window) Open(url string) {
 	w.do("opening "+url, chromedp.Navigate(url))
 }
 
-// Click clicks on the first visible element of a CSS selector. When the page
-// is replaced under its hand it looks for the element on the next one.
+// Click clicks on the first visible element of a CSS selector, once the page
+// has come to rest: before its style is there, things still move away from
+// under the mouse.
 func (w *Window) Click(selector string) {
 	w.t.Helper()
-	click := chromedp.Click(selector, chromedp.NodeVisible)
-	w.await("clicking on "+selector, func(ctx context.Context) error { return chromedp.Do(ctx, click) })
+	w.onPage("clicking on "+selector, chromedp.Click(selector, chromedp.NodeVisible))
 }
 
 // Fill types into a field.
 func (w *Window) Fill(selector, text string) {
 	w.t.Helper()
-	w.do("filling "+selector, chromedp.SendKeys(selector, text, chromedp.NodeVisible))
+	w.onPage("filling "+selector, chromedp.SendKeys(selector, text, chromedp.NodeVisible))
+}
+
+func (w *Window) onPage(what string, step chromedp.Action[chromedp.Void]) {
+	w.t.Helper()
+	rested := chromedp.Evaluate[bool](`document.readyState === "complete"`)
+	w.await(what, func(ctx context.Context) error {
+		if ok, err := chromedp.Run(ctx, rested); err != nil || !ok {
+			return errors.Join(errNotYet, err)
+		}
+		return chromedp.Do(ctx, step)
+	})
 }
 
 // See waits until the page shows a text, on whatever page that is by then.
