@@ -32,6 +32,7 @@ func (s *Server) record(ctx context.Context, event string, id sallyport.ID, abou
 	if err != nil {
 		return err
 	}
+	e.Task = id
 	_, err = s.c.Store.Append(ctx, e, facts...)
 	return err
 }

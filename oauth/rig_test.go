@@ -221,7 +221,7 @@ func (r *rig) consents(query, decision string, fill map[string]string) *http.Res
 		vs.Set(k, v)
 	}
 	return r.do("POST", base+"/oauth/authorize", vs.Encode(), map[string]string{
-		"Content-Type": "application/x-www-form-urlencoded", "Origin": base, "Sec-Fetch-Site": "same-origin",
+		"Content-Type": "application/x-www-form-urlencoded", "Origin": r.config.URL, "Sec-Fetch-Site": "same-origin",
 	}, true)
 }
 
