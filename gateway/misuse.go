@@ -51,7 +51,7 @@ func (g *Gateway) Verify(ev identity.Evidence) (identity.Verified, error) {
 
 func (g *Gateway) noteMisuse(m *identity.Misuse, code string) {
 	g.log.Warn("a genuine task token was refused", "task", m.Task, "code", code)
-	e, err := ledger.Event(state.KindToken, "", g.now(), map[string]any{"event": "refused", "code": code, "token": m.TokenID}, nil)
+	e, err := ledger.Event(state.KindToken, m.Task, g.now(), map[string]any{"event": "refused", "code": code, "token": m.TokenID}, nil)
 	if err == nil {
 		e.Task = m.Task
 		_, err = g.store.Append(context.Background(), e)

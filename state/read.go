@@ -72,12 +72,14 @@ func (r *Reader) Latest(ctx context.Context, limit int) ([]Record, error) {
 	return collect(ctx, r.db, `SELECT * FROM (SELECT seq, hash, text, payload FROM records ORDER BY seq DESC LIMIT ?) ORDER BY seq`, limit)
 }
 
-// OfTask returns the records of one task, at most limit of the latest.
+// OfTask returns the records of one task, at most limit of the latest that it
+// made itself, and those about it, such as of its tokens.
 func (r *Reader) OfTask(ctx context.Context, id sallyport.ID, limit int) ([]Record, error) {
 	return collect(ctx, r.db, `WITH RECURSIVE walk(seq, n) AS (
 			SELECT last, 1 FROM standing JOIN tasks USING (first) WHERE id = ?
 			UNION ALL SELECT before, n + 1 FROM walk JOIN records USING (seq) WHERE before > 0 AND n < ?)
-		SELECT seq, hash, text, payload FROM walk JOIN records USING (seq) ORDER BY seq`, string(id), limit)
+		SELECT seq, hash, text, payload FROM records WHERE seq IN (SELECT seq FROM walk UNION SELECT seq FROM records WHERE id = ?) ORDER BY seq`,
+		string(id), limit, string(id))
 }
 
 func scan(ctx context.Context, q queryer, from uint64, yield func(Record) error) error {
