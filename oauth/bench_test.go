@@ -13,7 +13,13 @@ func BenchmarkRefresh(b *testing.B) {
 	r := newRig(b)
 	got := r.token(redemption(r.code(nil), nil), nil)
 	b.ReportAllocs()
+	n := 0
 	for b.Loop() {
+		if n++; n%50 == 0 { // a server that starts knows no rates
+			b.StopTimer()
+			r.restart()
+			b.StartTimer()
+		}
 		got = r.token(refreshing(got.RefreshToken, nil), nil)
 		if got.Status != 200 {
 			b.Fatalf("%+v", got)

@@ -44,6 +44,7 @@ const (
 
 	// What one address may do per minute, in bursts of as much.
 	ratePerMinute     = 60
+	refreshPerMinute  = 60 // of one grant: each writes a record
 	fetchesPerMinute  = 20 // of documents from one host
 	userCodePerMinute = 10 // user codes that one person may try
 )

@@ -37,6 +37,7 @@ type Server struct {
 	seen      *replays // assertions of clients
 	strangers *rates   // by address
 	typed     *rates   // user codes, by person
+	turns     *rates   // refresh tokens, by grant
 }
 
 // Config is what a Server works with.
@@ -86,7 +87,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{
 		c: c, mux: http.NewServeMux(), documents: newDocuments(c.FetchClient), codes: newCodes(), devices: newDevices(),
-		seen: newReplays(c.Now()), strangers: newRates(ratePerMinute), typed: newRates(userCodePerMinute),
+		seen: newReplays(c.Now()), strangers: newRates(ratePerMinute), typed: newRates(userCodePerMinute), turns: newRates(refreshPerMinute),
 	}
 	for use, key := range map[string]*[]byte{"client id": &s.keys.client, "refresh token": &s.keys.refresh, "form": &s.keys.form} {
 		k, err := hkdf.Key(sha256.New, c.Secret, nil, "sallyport oauth "+use, 32)

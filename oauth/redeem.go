@@ -142,6 +142,9 @@ func (s *Server) refresh(ctx context.Context, f Form, who party, jkt string) (To
 	if sc := f["scope"]; sc != "" && !within(sc, g.Scope+" "+ScopeTask) {
 		return Token{}, refuse("invalid_scope", "the scope is wider than what was granted")
 	}
+	if !s.turns.take(g.id, now) {
+		return Token{}, &fault{"temporarily_unavailable", sallyport.Errorf(sallyport.EExhausted, "rate", "the tokens of one grant are renewed at most %d times a minute", refreshPerMinute)}
+	}
 	if g.Task == "" {
 		return s.renewUser(ctx, g)
 	}

@@ -222,6 +222,31 @@ func TestRefreshRotates(t *testing.T) {
 	}
 }
 
+// Each renewal writes a record: a client that asks without end does not fill
+// the ledger, and keeps the token it has.
+func TestRefreshHasARate(t *testing.T) {
+	r := newRig(t)
+	got := r.token(redemption(r.code(nil), nil), nil)
+	last := got
+	for range 100 {
+		a := r.token(refreshing(last.RefreshToken, nil), nil)
+		if a.Status != 200 {
+			if a.Status != http.StatusTooManyRequests {
+				t.Fatalf("%+v", a)
+			}
+			break
+		}
+		last = a
+	}
+	if n := r.events()["renew"]; n > 70 {
+		t.Errorf("%d renewals in no time", n)
+	}
+	r.Advance(2e9)
+	if a := r.token(refreshing(last.RefreshToken, nil), nil); a.Status != 200 {
+		t.Errorf("later: %+v", a)
+	}
+}
+
 func TestI9_RefreshEndsWithTheTask(t *testing.T) {
 	r := newRig(t)
 	first := r.token(redemption(r.code(nil), nil), nil)
