@@ -522,7 +522,7 @@ func TestKeeperOutlivesAFailure(t *testing.T) {
 		c := *k.now.Load()
 		c.renew, c.expires = c.renew.Add(-d), c.expires.Add(-d)
 		k.now.Store(&c)
-		k.failed.Store(0)
+		k.failed.Store(nil)
 	}
 	token := func() (string, error) {
 		c, err := k.credential(t.Context())
@@ -554,6 +554,10 @@ func TestKeeperOutlivesAFailure(t *testing.T) {
 		t.Errorf("it has expired: %s", got)
 	}
 	p.err.Store(nil)
+	if got, err := token(); sallyport.CodeOf(err) != "x" {
+		t.Errorf("asked again at once: %s, %v", got, err)
+	}
+	k.failed.Store(nil) // some time later
 	if got, err := token(); got != "token2" || err != nil {
 		t.Errorf("renewed: %s, %v", got, err)
 	}

@@ -64,6 +64,9 @@ func (p *x509Proof) Binding() (binding, error) {
 	if err != nil || svid == nil || len(svid.Certificates) == 0 {
 		return binding{}, workloadError(err)
 	}
+	if !time.Now().Before(svid.Certificates[0].NotAfter) {
+		return binding{}, workloadError(errors.New("the last SVID has expired"))
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.now.certificate == nil || !p.now.certificate.Equal(svid.Certificates[0]) {

@@ -312,6 +312,9 @@ func (a *app) rotate(ctx context.Context) {
 			return
 		case <-t.C:
 		}
+		if err := a.issuer.Prune(time.Now()); err != nil {
+			a.log.Error("dead signing keys could not be taken off the disk", "error", err)
+		}
 		if err := a.issuer.Rotate(time.Now()); err != nil {
 			a.log.Error("the signing key could not be rotated; the old one goes on", "error", err)
 			continue

@@ -22,8 +22,17 @@ type keeper struct {
 
 	renewing sync.Mutex // held by the one who renews
 	now      atomic.Pointer[credential]
-	failed   atomic.Int64 // when renewing failed last, in nanoseconds since 1970
+	failed   atomic.Pointer[failure]
 }
+
+// failure is the last renewal that failed.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+// recent reports whether it is too soon to try again.
+func (f *failure) recent(now time.Time) bool { return f != nil && now.Sub(f.at) < retryRenewal }
 
 // issue exchanges evidence for a token of the task, or for the next one. It
 // makes its request with b.client, and proves b.key if there is one.
@@ -41,7 +50,8 @@ func (c *credential) usable(now time.Time) bool {
 	return c != nil && now.Before(c.expires) && (c.certificate == nil || now.Before(c.certificate.NotAfter))
 }
 
-// retryRenewal is the wait after a failure to renew while the token lives.
+// retryRenewal is the wait after a failure to renew: callers that never rest
+// must not become as many requests to a gateway that says no.
 const retryRenewal = 2 * time.Second
 
 // newKeeper gets the first token.
@@ -71,15 +81,19 @@ func (k *keeper) credential(ctx context.Context) (*credential, error) {
 	if c = k.now.Load(); !k.due(c, now) {
 		return c, nil // somebody else has renewed it
 	}
+	if f := k.failed.Load(); f.recent(now) { // or tried to
+		return nil, f.err
+	}
 	next, err := k.exchange(ctx, now)
 	if err == nil {
 		k.now.Store(next)
+		k.failed.Store(nil)
 		if c != nil && c.client != next.client {
 			c.client.CloseIdleConnections()
 		}
 		return next, nil
 	}
-	k.failed.Store(now.UnixNano())
+	k.failed.Store(&failure{now, err})
 	if c.usable(now) && sallyport.KindOf(err) != sallyport.EForbidden {
 		return c, nil
 	}
@@ -92,7 +106,7 @@ func (k *keeper) due(c *credential, now time.Time) bool {
 	if !c.usable(now) {
 		return true
 	}
-	if now.UnixNano()-k.failed.Load() < int64(retryRenewal) {
+	if k.failed.Load().recent(now) {
 		return false
 	}
 	if !now.Before(c.renew) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -83,7 +84,7 @@ func (s *session) door() (string, func(), error) {
 		return "", nil, err
 	}
 	srv := &http.Server{Handler: d, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = srv.Serve(l) }() // ends when the door is closed
+	go func() { _ = srv.Serve(ownListener{l, slog.Default()}) }() // ends when the door is closed
 	return "http://" + l.Addr().String() + d.Path() + "/mcp", func() { srv.Close() }, nil
 }
 
