@@ -66,8 +66,8 @@ func newKeeper(ctx context.Context, p proof, audience string, issue issue) (*kee
 func (k *keeper) credential(ctx context.Context) (*credential, error) {
 	now := time.Now()
 	c := k.now.Load()
-	if !k.due(c, now) {
-		return c, nil
+	if err := k.refused(c, now); err != nil || !k.due(c, now) {
+		return c, err
 	}
 	if c.usable(now) {
 		if !k.renewing.TryLock() {
@@ -78,11 +78,9 @@ func (k *keeper) credential(ctx context.Context) (*credential, error) {
 	}
 	defer k.renewing.Unlock()
 	now = time.Now()
-	if c = k.now.Load(); !k.due(c, now) {
-		return c, nil // somebody else has renewed it
-	}
-	if f := k.failed.Load(); f.recent(now) { // or tried to
-		return nil, f.err
+	c = k.now.Load()
+	if err := k.refused(c, now); err != nil || !k.due(c, now) {
+		return c, err // somebody else has renewed it, or tried to
 	}
 	next, err := k.exchange(ctx, now)
 	if err == nil {
@@ -94,10 +92,17 @@ func (k *keeper) credential(ctx context.Context) (*credential, error) {
 		return next, nil
 	}
 	k.failed.Store(&failure{now, err})
-	if c.usable(now) && sallyport.KindOf(err) != sallyport.EForbidden {
-		return c, nil
+	return c, k.refused(c, now)
+}
+
+// refused is the error of a renewal that failed a moment ago, unless the
+// credential can be used still. What a gateway has forbidden cannot.
+func (k *keeper) refused(c *credential, now time.Time) error {
+	f := k.failed.Load()
+	if !f.recent(now) || c.usable(now) && sallyport.KindOf(f.err) != sallyport.EForbidden {
+		return nil
 	}
-	return nil, err
+	return f.err
 }
 
 // due reports whether a credential must be replaced: two thirds of its time
