@@ -2,6 +2,7 @@ package login
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -106,7 +107,9 @@ func (k *passkeys) ofLocked(user string) []passkey {
 			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b passkey) int { return a.Created.Compare(b.Created) })
+	slices.SortFunc(out, func(a, b passkey) int {
+		return cmp.Or(a.Created.Compare(b.Created), bytes.Compare(a.Credential.ID, b.Credential.ID))
+	})
 	return out
 }
 
@@ -159,7 +162,7 @@ func (k *passkeys) add(ctx context.Context, user, by string, handle []byte, c *w
 	}
 	// The attestation was asked for by nobody and is checked by nobody.
 	c.Attestation = webauthn.CredentialAttestation{}
-	now := k.now().UTC().Truncate(time.Second)
+	now := k.now().UTC().Truncate(time.Millisecond)
 	p := passkey{User: user, Handle: handle, Credential: *c, Created: now, Used: now}
 	if err := k.record(ctx, "passkey-add", id, user, by, p); err != nil {
 		return err
@@ -188,7 +191,7 @@ func (k *passkeys) use(ctx context.Context, c *webauthn.Credential) (string, err
 		return "", refuse(sallyport.EForbidden, "passkey_cloned", "the passkey's signature counter went back, as that of a copy does", "use another passkey, and ask an operator to remove this one")
 	}
 	p.Credential.Authenticator.SignCount, p.Credential.Flags = is, c.Flags
-	p.Used = k.now().UTC().Truncate(time.Second)
+	p.Used = k.now().UTC().Truncate(time.Millisecond)
 	if err := k.record(ctx, "passkey-use", id, p.User, p.User, p); err != nil {
 		return "", err
 	}
