@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -36,8 +37,9 @@ func (h *Handler) choose(w http.ResponseWriter, r *http.Request) {
 	page := Page{Title: "Sign in", Template: pages.Lookup("choose.html"), Data: struct {
 		Providers               []*provider
 		Passkeys, Nobody, Fresh bool
+		Address                 bool // the gateway has no name, which passkeys need
 		Next                    string
-	}{h.providers, h.passkeys != nil, h.passkeys != nil && h.passkeys.empty(), fresh, next}}
+	}{h.providers, h.passkeys != nil, h.passkeys != nil && h.passkeys.empty(), fresh, net.ParseIP(h.c.Public.Hostname()) != nil, next}}
 	if h.passkeys != nil {
 		page.Script = "/login/passkey.js"
 	}

@@ -194,6 +194,16 @@ func TestNext(t *testing.T) {
 	}
 }
 
+// Without any way in, the page says so, and what would help.
+func TestNoWayIn(t *testing.T) {
+	for host, want := range map[string]bool{"127.0.0.1": true, "localhost": false} {
+		a := newRoom(t, host, nil).visitor().get("/login")
+		if a.status != 200 || !strings.Contains(a.body, "Nobody can sign in here") || strings.Contains(a.body, "a name instead of an address") != want {
+			t.Errorf("%s: %d %s", host, a.status, a.body)
+		}
+	}
+}
+
 // Another name that leads to the same port is not the gateway.
 func TestOtherHosts(t *testing.T) {
 	r := oidcRoom(t, newLiar(t).URL)
