@@ -59,6 +59,7 @@ type Person struct {
 	user            sallyport.Principal
 	issuer, subject string
 	groups          []string
+	silent          bool // about groups
 	method          string
 	expires         time.Time
 }
@@ -76,6 +77,11 @@ func (p Person) Subject() string { return p.subject }
 // Groups are the Cedar groups ("Team::support", "Role::admin") that the
 // provider's claims map to, sorted.
 func (p Person) Groups() []string { return p.groups }
+
+// SaysGroups reports whether the evidence speaks of the person's groups at
+// all, where the provider's config names claims for them. What is silent must
+// not be taken for "in no group": a rule may forbid something to a group.
+func (p Person) SaysGroups() bool { return !p.silent }
 
 // Method says how the person signed in: oidc, passkey, link or local.
 func (p Person) Method() string { return p.method }

@@ -62,6 +62,9 @@ func (t *Trust) IDJAG(ctx context.Context, token, audience string, now time.Time
 	if err != nil {
 		return Person{}, JAG{}, err
 	}
+	// It is good for minutes; that the provider vouches for its person counts as
+	// long as a sign-in does.
+	p.expires = iat.Add(s.p.SessionTTL)
 	if t.jags.before(iat) {
 		return Person{}, JAG{}, unauthenticated("token_stale", "the token was made before the gateway started, which cannot know whether it was used")
 	}

@@ -99,8 +99,21 @@ func (p Provider) person(claims canon.Value, until time.Time) (Person, error) {
 	}
 	return Person{
 		user: sallyport.Principal{Kind: sallyport.UserKind, ID: id}, issuer: p.Issuer, subject: sub,
-		groups: groups, method: "oidc", expires: until,
+		groups: groups, silent: p.silent(claims), method: "oidc", expires: until,
 	}, nil
+}
+
+// silent reports whether claims have none of those that list groups.
+func (p Provider) silent(claims canon.Value) bool {
+	return len(p.Groups) > 0 && !slices.ContainsFunc(p.Groups, func(g GroupClaim) bool {
+		v, ok := claims, true
+		for _, name := range strings.Split(g.Claim, ".") {
+			if v, ok = v.Get(name); !ok {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func (p Provider) userID(claims canon.Value) (string, error) {

@@ -185,6 +185,9 @@ func (s *Server) vouched(ctx context.Context, p identity.Person) error {
 			return nil
 		}
 	}
+	if !p.SaysGroups() {
+		return &sallyport.Error{Kind: sallyport.EForbidden, Code: "sign_in_first", Text: "user " + p.User().ID + " is not signed in, and the token does not say which groups they are in", Fix: "they sign in once: sallyport login"}
+	}
 	return s.c.Gateway.SignIn(ctx, p)
 }
 

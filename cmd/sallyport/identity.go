@@ -146,7 +146,11 @@ func (a *app) mtlsURL() string {
 	if a.who.mtls == nil {
 		return ""
 	}
-	return "https://" + a.who.mtls.Addr().String()
+	host, port, _ := net.SplitHostPort(a.who.mtls.Addr().String()) // a listener's address has both
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = a.public.Hostname()
+	}
+	return "https://" + net.JoinHostPort(host, port)
 }
 
 // taskMint signs the SVIDs of tasks, nil where SPIRE signs.
@@ -155,14 +159,7 @@ func (a *app) taskMint() func(until time.Time) workload.Mint {
 	if !ok {
 		return nil
 	}
-	return func(until time.Time) workload.Mint {
-		left := time.Until(until)
-		if embedded.X509TTL == 0 || left < embedded.X509TTL {
-			embedded.X509TTL = min(left, workload.MaxX509TTL)
-		}
-		embedded.JWTTTL = min(left, identity.MaxSVIDTTL)
-		return embedded
-	}
+	return func(until time.Time) workload.Mint { return embedded.ForTask(until) }
 }
 
 // inviter makes links for people without an identity provider, nil where

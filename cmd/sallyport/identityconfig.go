@@ -47,7 +47,8 @@ type SPIFFEConfig struct {
 	Federates map[string]FederationConfig `yaml:"federates"`
 }
 
-// FederationConfig is where another trust domain's bundle comes from.
+// FederationConfig is where another trust domain's bundle comes from. An empty
+// one takes it from SPIRE, which federates itself.
 type FederationConfig struct {
 	Bundle string `yaml:"bundle"`    // a file
 	URL    string `yaml:"url"`       // a bundle endpoint
@@ -119,11 +120,6 @@ func (c *IdentityConfig) check(bad func(fix, format string, args ...any) error) 
 	if s.Listen != "" {
 		if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 			return bad("listen: 127.0.0.1:8485", "identity.spiffe.listen %q is not an address with a port", s.Listen)
-		}
-	}
-	for name, f := range s.Federates {
-		if (f.Bundle == "") == (f.URL == "") {
-			return bad("give one of bundle and url", "the federated trust domain %s needs a bundle file or a bundle endpoint", name)
 		}
 	}
 	for i, o := range c.OIDC {

@@ -232,7 +232,7 @@ func (l *signIn) browser(ctx context.Context, e *env, issuer string) (tokenAnswe
 		"response_type": {"code"}, "client_id": {cliClient}, "redirect_uri": {redirect}, "scope": {"cli"}, "state": {state},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"}, "dpop_jkt": {l.key.Thumbprint()},
 	}.Encode()
-	fmt.Fprintf(e.stderr, "sign in here:\n  %s\n", page)
+	fmt.Fprintf(e.stderr, "sign in here, with a key that starts with %s:\n  %s\n", l.key.Thumbprint()[:8], page)
 	openBrowser(page)
 	var q url.Values
 	select {
@@ -264,7 +264,7 @@ func (l *signIn) device(ctx context.Context, e *env) (tokenAnswer, error) {
 	if err := l.post(ctx, "/oauth/device_authorization", url.Values{"client_id": {cliClient}, "scope": {"cli"}}, &d); err != nil {
 		return tokenAnswer{}, err
 	}
-	fmt.Fprintf(e.stderr, "open %s in a browser and enter the code\n\n  %s\n\n", d.URI, d.UserCode)
+	fmt.Fprintf(e.stderr, "open %s in a browser and enter the code\n\n  %s\n\nThe page must say that the key starts with %s.\n", d.URI, d.UserCode, l.key.Thumbprint()[:8])
 	wait := max(time.Duration(d.Interval)*time.Second, time.Second)
 	for {
 		select {
