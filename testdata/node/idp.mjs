@@ -122,6 +122,7 @@ const interaction = async (req, res) => {
 	}
 	res.setHeader('Content-Type', 'text/html; charset=utf-8');
 	res.end(`<!doctype html><html lang="en"><title>Test provider</title><h1>Test provider</h1>
+<p>It knows its users by name alone: dana, sam.</p>
 <form method="post"><label>User <input name="user" id="user" autofocus></label>
 <button id="sign-in">Sign in</button> <button id="cancel" name="cancel" value="1">Cancel</button></form></html>`);
 };
