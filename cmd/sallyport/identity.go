@@ -168,6 +168,11 @@ func (a *app) inviter() func(ctx context.Context, user, by string) (string, erro
 	if slices.ContainsFunc(a.cfg.Identity.OIDC, func(o OIDCConfig) bool { return o.login() }) {
 		return nil
 	}
+	if _, err := netip.ParseAddr(a.public.Hostname()); err == nil {
+		return func(context.Context, string, string) (string, error) {
+			return "", &sallyport.Error{Kind: sallyport.EConflict, Code: "no_passkeys", Text: "a passkey belongs to a name, and this gateway is reached by an address", Fix: "in the config: public: http://localhost:" + a.public.Port() + ", or https with a name"}
+		}
+	}
 	return a.who.login.Invite
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/signal"
@@ -503,9 +504,17 @@ func (a *app) Close() {
 	}
 }
 
+// authority says who signs the SVIDs of the trust domain.
+func (a *app) authority() string {
+	if a.who.mint == nil {
+		return "SPIRE"
+	}
+	return "embedded"
+}
+
 // banner says what is running, on two lines.
 func (a *app) banner(printf func(string, ...any)) {
-	printf("sallyport: ledger   %s (%d records)   issuer  spiffe://%s (embedded)\n", a.cfg.storePath(), a.store.Head().Seq(), a.cfg.TrustDomain)
+	printf("sallyport: ledger   %s (%d records)   issuer  spiffe://%s (%s)\n", a.cfg.storePath(), a.store.Head().Seq(), a.cfg.TrustDomain, a.authority())
 	var servers []string
 	for _, n := range a.cfg.serverNames() {
 		offered := 0
@@ -526,4 +535,10 @@ func (a *app) banner(printf func(string, ...any)) {
 	b := a.gateway.Bundle()
 	printf("sallyport: servers  %s   policy  %d rules, %s\n", strings.Join(servers, " "), len(b.Rules()), b.Digest().Short())
 	printf("sallyport: MCP at   %s/mcp   admin socket %s\n", a.public, a.cfg.socketPath())
+	if a.who.mtls != nil {
+		printf("sallyport: mTLS at  %s\n", a.mtlsURL())
+	}
+	if _, err := netip.ParseAddr(a.public.Hostname()); err != nil && a.inviter() != nil && !a.who.login.HasPasskeys() {
+		printf("sallyport: sign-in  nobody has a passkey yet: sallyport user invite USER\n")
+	}
 }
