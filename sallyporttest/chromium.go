@@ -32,6 +32,9 @@ const (
 // the test skips where there is none.
 func Chromium(t testing.TB) *Window {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser is not for -short")
+	}
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		Skip(t, "there is no chromium on this machine (scripts/fixtures installs it where it may)")
