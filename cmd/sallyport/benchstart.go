@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,13 +39,26 @@ func (b *bench) start(ctx context.Context) ([]benchRow, error) {
 		return nil, err
 	}
 	gate.stop()
+	// The task's token is for this address.
+	u, err := url.Parse(gate.url)
+	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, defaultConfig)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(config, bytes.Replace(text, []byte("127.0.0.1:0"), []byte(u.Host), 1), 0o600); err != nil {
+		return nil, err
+	}
 
 	first := benchRow{Name: "start/first-decision", Callers: 1}
 	idle := benchRow{Name: "start/idle"}
 	var took []time.Duration
 	var memory []float64
 	for range max(3, 3*b.rounds) {
-		t, mib, err := startOnce(ctx, self, filepath.Join(dir, defaultConfig), gate.session)
+		t, mib, err := startOnce(ctx, self, config, gate.session)
 		if err != nil {
 			return nil, err
 		}
@@ -72,16 +87,16 @@ func startOnce(ctx context.Context, self, config string, s *session) (time.Durat
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 		_ = cmd.Wait()
 	}()
-	url := ""
-	for lines := bufio.NewScanner(out); url == "" && lines.Scan(); {
+	address := ""
+	for lines := bufio.NewScanner(out); address == "" && lines.Scan(); {
 		if _, rest, ok := strings.Cut(lines.Text(), "MCP at"); ok {
-			url, _, _ = strings.Cut(strings.TrimSpace(rest), " ")
+			address, _, _ = strings.Cut(strings.TrimSpace(rest), " ")
 		}
 	}
-	if url == "" {
+	if address == "" {
 		return 0, 0, errors.New("bench: the gateway did not start")
 	}
-	c, err := newEchoCaller(ctx, url+"/echo", s.authorize)
+	c, err := newEchoCaller(ctx, address+"/echo", s.authorize)
 	if err != nil {
 		return 0, 0, err
 	}

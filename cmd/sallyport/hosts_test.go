@@ -37,7 +37,7 @@ hold: 1s
 identity:
   dev_clients: true
   oidc:
-    - { issuer: IDP, client_id: sallyport, name: Test Works, groups: groups, scopes: [email, groups] }
+    - { issuer: $IDP, client_id: sallyport, name: Test Works, groups: groups, scopes: [email, groups] }
 servers:
   desk: { command: [mcpstub, $DIR/tools.json] }
 `
@@ -54,15 +54,29 @@ grants:
 
 func openHouse(t *testing.T) *house {
 	t.Helper()
+	return openHouseWith(t, nil)
+}
+
+// openHouseWith changes the files of the house first. $IDP stands for the
+// provider's issuer identifier.
+func openHouseWith(t *testing.T, change func(files map[string]string)) *house {
+	t.Helper()
 	idp := sallyporttest.OIDC(t)
-	h := &house{idp: idp, running: serveFiles(t, map[string]string{
-		"sallyport.yaml": strings.ReplaceAll(houseConfig, "IDP", idp.Issuer),
+	files := map[string]string{
+		"sallyport.yaml": houseConfig,
 		"tools.json": `[{"name":"look","inputSchema":{"type":"object","properties":{"ticket":{"type":"string"}}}},
 			{"name":"close","inputSchema":{"type":"object","properties":{"ticket":{"type":"string"}}}},
 			{"name":"drop","inputSchema":{"type":"object"}}]`,
 		"catalog/desk.yaml":     "desk/look: { class: read }\ndesk/close: { class: act, kinds: [deletion] }\ndesk/drop: { class: act }\n",
 		"templates/triage.yaml": houseTemplate,
-	})}
+	}
+	if change != nil {
+		change(files)
+	}
+	for name, text := range files {
+		files[name] = strings.ReplaceAll(text, "$IDP", idp.Issuer)
+	}
+	h := &house{idp: idp, running: serveFiles(t, files)}
 	s, err := h.client.Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -127,20 +141,31 @@ var input = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]
 // answerConsent fills the consent page in, as a browser without scripts would.
 func answerConsent(t *testing.T, browser *http.Client, page *http.Response, decision string, slots map[string]string) (*http.Response, string) {
 	t.Helper()
+	fields := map[string]string{"decision": decision}
+	for k, v := range slots {
+		fields["slot."+k] = v
+	}
+	return submit(t, browser, page, "/oauth/authorize", fields)
+}
+
+// submit fills the form of a page in and sends it to a path of the page's
+// host. It returns where that leads, and the text of the page.
+func submit(t *testing.T, browser *http.Client, page *http.Response, path string, fields map[string]string) (*http.Response, string) {
+	t.Helper()
 	defer page.Body.Close()
 	b, err := io.ReadAll(page.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	form := url.Values{"decision": {decision}}
+	form := url.Values{}
 	for _, m := range input.FindAllStringSubmatch(string(b), -1) {
 		form.Set(html.UnescapeString(m[1]), html.UnescapeString(m[2]))
 	}
-	for k, v := range slots {
-		form.Set("slot."+k, v)
+	for k, v := range fields {
+		form.Set(k, v)
 	}
 	u := *page.Request.URL
-	u.Path, u.RawQuery = "/oauth/authorize", ""
+	u.Path, u.RawQuery = path, ""
 	req, err := http.NewRequest(http.MethodPost, u.String(), strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)

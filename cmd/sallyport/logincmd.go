@@ -88,18 +88,17 @@ func logoutCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := l.read()
-			if err == nil {
-				var none any
-				err = l.post(cmd.Context(), "/oauth/revoke", url.Values{"token": {s.Refresh}, "client_id": {cliClient}}, &none)
-				if errors.Is(err, io.EOF) || errors.As(err, new(*json.SyntaxError)) {
-					err = nil // the answer is empty (RFC 7009 section 2.2)
+			err = l.locked(func() error {
+				s, err := l.read()
+				if err == nil {
+					err = l.post(cmd.Context(), "/oauth/revoke", url.Values{"token": {s.Refresh}, "client_id": {cliClient}}, nil)
 				}
-			}
-			if rerr := l.remove(); rerr != nil {
-				return rerr
-			}
-			if err != nil {
+				if rerr := l.remove(); rerr != nil {
+					return rerr
+				}
+				return err
+			})
+			if err != nil && sallyport.CodeOf(err) != "not_signed_in" {
 				return &sallyport.Error{Kind: sallyport.EUnavailable, Code: "not_revoked", Text: "forgotten here, but the gateway could not be told", Fix: "the sign-in ends there by itself", Err: err}
 			}
 			fmt.Fprintf(e.stdout, "signed out at %s\n", g)
@@ -154,17 +153,23 @@ func (l *signIn) begin(ctx context.Context, e *env, device bool) error {
 	} else {
 		a, err = l.browser(ctx, e, issuer)
 	}
+	var refused *oauthError
+	if errors.As(err, &refused) {
+		return refused.atLogin()
+	}
 	if err != nil {
 		return err
 	}
-	if err := l.remove(); err != nil {
+	return l.locked(func() error {
+		if err := l.remove(); err != nil {
+			return err
+		}
+		if err := identity.SaveAgentKey(l.keyPath(), l.key); err != nil {
+			return err
+		}
+		_, err := l.keep(a)
 		return err
-	}
-	if err := identity.SaveAgentKey(l.keyPath(), l.key); err != nil {
-		return err
-	}
-	_, err = l.keep(a)
-	return err
+	})
 }
 
 // discover reads the gateway's metadata (RFC 8414), whose issuer must be the
@@ -244,7 +249,7 @@ func (l *signIn) browser(ctx context.Context, e *env, issuer string) (tokenAnswe
 	case q.Get("iss") != issuer: // RFC 9207 section 2.4
 		return tokenAnswer{}, sallyport.Errorf(sallyport.EUnauthenticated, "login_mixup", "the answer is not from %s", issuer)
 	case q.Get("error") != "":
-		return tokenAnswer{}, sallyport.Errorf(sallyport.EForbidden, "login_refused", "the sign-in was refused: %s", q.Get("error"))
+		return tokenAnswer{}, &oauthError{q.Get("error"), q.Get("error_description")}
 	}
 	var a tokenAnswer
 	err = l.post(ctx, "/oauth/token", url.Values{
@@ -261,7 +266,7 @@ func (l *signIn) device(ctx context.Context, e *env) (tokenAnswer, error) {
 		URI        string `json:"verification_uri"`
 		Interval   int    `json:"interval"`
 	}
-	if err := l.post(ctx, "/oauth/device_authorization", url.Values{"client_id": {cliClient}, "scope": {"cli"}}, &d); err != nil {
+	if err := l.post(ctx, "/oauth/device_authorization", url.Values{"client_id": {cliClient}, "scope": {"cli"}, "dpop_jkt": {l.key.Thumbprint()}}, &d); err != nil {
 		return tokenAnswer{}, err
 	}
 	fmt.Fprintf(e.stderr, "open %s in a browser and enter the code\n\n  %s\n\nThe page must say that the key starts with %s.\n", d.URI, d.UserCode, l.key.Thumbprint()[:8])

@@ -164,6 +164,19 @@ func (e *oauthError) Error() string {
 	return e.code
 }
 
+// atLogin is what a refusal means to the person who is signing in.
+func (e *oauthError) atLogin() error {
+	switch e.code {
+	case "access_denied":
+		return sallyport.Errorf(sallyport.EForbidden, "login_denied", "the sign-in was denied in the browser")
+	case "expired_token":
+		return sallyport.Errorf(sallyport.EUnavailable, "login_timeout", "nobody signed in")
+	case "temporarily_unavailable", "server_error":
+		return sallyport.Errorf(sallyport.EUnavailable, "login_later", "%s", e.Error())
+	}
+	return sallyport.Errorf(sallyport.EForbidden, "login_refused", "the sign-in was refused: %s", e.Error())
+}
+
 // post sends a form to an endpoint of the gateway with a proof of the key, and
 // once more if the gateway wants a nonce in it (RFC 9449 section 8).
 func (l *signIn) post(ctx context.Context, path string, form url.Values, out any) error {
@@ -192,6 +205,9 @@ func (l *signIn) post(ctx context.Context, path string, form url.Values, out any
 			l.nonce = n
 		}
 		if resp.StatusCode == http.StatusOK {
+			if out == nil {
+				return nil // a revocation's answer is empty (RFC 7009 section 2.2)
+			}
 			return json.Unmarshal(body, out)
 		}
 		var a tokenAnswer
@@ -228,7 +244,10 @@ func (l *signIn) token(ctx context.Context) (string, error) {
 		err = l.post(ctx, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.Refresh}, "client_id": {cliClient}}, &a)
 		var refused *oauthError
 		if errors.As(err, &refused) {
-			return notSignedIn(l.gateway)
+			if refused.code == "invalid_grant" {
+				return notSignedIn(l.gateway)
+			}
+			return refused.atLogin() // the sign-in may be good still
 		}
 		if err != nil {
 			return err
@@ -257,9 +276,9 @@ func (l *signIn) authorize(r *http.Request) error {
 	return nil
 }
 
-// remove forgets the sign-in.
+// remove forgets the sign-in. The lock stays: another process may wait for it.
 func (l *signIn) remove() error {
-	return errors.Join(ignoreMissing(os.Remove(l.path)), ignoreMissing(os.Remove(l.keyPath())), ignoreMissing(os.Remove(l.path+".lock")))
+	return errors.Join(ignoreMissing(os.Remove(l.path)), ignoreMissing(os.Remove(l.keyPath())))
 }
 
 func ignoreMissing(err error) error {
