@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"html"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -278,5 +279,64 @@ func TestBrowser(t *testing.T) {
 				t.Errorf("the host got %+v", got)
 			}
 		})
+	}
+}
+
+// TestBrowserWithNothing: no identity provider. The first person gets a
+// one-time link, makes a passkey, signs in with it and consents.
+func TestBrowserWithNothing(t *testing.T) {
+	w := sallyporttest.Chromium(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	h := &house{url: "http://localhost:" + port}
+	h.running = serveFiles(t, map[string]string{
+		"sallyport.yaml": "listen: 127.0.0.1:" + port + "\npublic: " + h.url + "\ntrust_domain: test.example\nstore: sqlite:var/sallyport.db\naccounts: { $ACCOUNT: ops@test.example }\n" +
+			"servers:\n  desk: { command: [mcpstub, $DIR/tools.json] }\n",
+		"tools.json":            `[{"name":"look","inputSchema":{"type":"object","properties":{"ticket":{"type":"string"}}}}]`,
+		"catalog/desk.yaml":     "desk/look: { class: read }\n",
+		"templates/triage.yaml": houseTemplate,
+	})
+	if out, err := h.sallyport("agent", "add", "hosts", "--owner", "lee@test.example", "--purpose", "MCP hosts of our people", "--client", "*", "--template", "triage"); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	invitation, err := h.sallyport("user", "invite", "dana@test.example")
+	if err != nil {
+		t.Fatal(err, invitation)
+	}
+	w.Device()
+	w.Open(regexp.MustCompile(`http://\S+`).FindString(invitation))
+	w.Click(`button[data-passkey="invited"]`)
+	w.See("You are signed in")
+	w.See("dana@test.example")
+	w.Click(`form[action="/login/logout"] button`)
+	w.See("Sign in")
+
+	lines := h.host(t, "desk__look", `{"ticket":"4711"}`)
+	open := <-lines
+	w.Open(open.Open)
+	w.Click(`button[data-passkey="sign-in"]`)
+	w.See("Let an assistant act for you?")
+	w.Fill(`#slot-ticket`, "4711")
+	w.Click(`button[value=allow]`)
+	w.See("The host has its answer.")
+	if got := <-lines; !strings.Contains(got.Text, `look {"ticket":"4711"}`) {
+		t.Errorf("the host got %+v", got)
+	}
+	// At home the person sees the task, and ends it.
+	w.Open(h.url + "/")
+	w.See("triage")
+	w.Screenshot("home")
+	w.Click(`form[action="/login/task/end"] button`)
+	w.See("No assistant is acting for you")
+	list, err := h.sallyport("task", "list", "--all")
+	if err != nil || !strings.Contains(list, "revoked") {
+		t.Errorf("%v %s", err, list)
 	}
 }
