@@ -17,23 +17,6 @@ import (
 	"github.com/sallyport-dev/sallyport/state"
 )
 
-// authenticator plugs a virtual authenticator into the browser: a device that
-// verifies its user and keeps passkeys.
-func authenticator(t *testing.T, w *sallyporttest.Window) webauthn.AuthenticatorID {
-	t.Helper()
-	if _, err := chromedp.Call(w.Context, webauthn.Enable, webauthn.EnableParams{}); err != nil {
-		t.Fatal(err)
-	}
-	a, err := chromedp.Call(w.Context, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
-		Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal,
-		HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a.AuthenticatorID
-}
-
 // copyOf replaces the only passkey of a device by a copy that has counted less
 // far.
 func copyOf(t *testing.T, w *sallyporttest.Window, device webauthn.AuthenticatorID) {
@@ -69,7 +52,7 @@ const (
 func TestPasskeyInBrowser(t *testing.T) {
 	w := sallyporttest.Chromium(t)
 	r := newRoom(t, "localhost", func(r *room) { r.config.Passkeys = true })
-	device := authenticator(t, w)
+	device := w.Device()
 	if r.HasPasskeys() {
 		t.Fatal("somebody has a passkey before anybody registered one")
 	}
@@ -161,7 +144,7 @@ func TestPasskeyInBrowser(t *testing.T) {
 func TestSecondPasskeyInBrowser(t *testing.T) {
 	w := sallyporttest.Chromium(t)
 	r := newRoom(t, "localhost", func(r *room) { r.config.Passkeys = true })
-	first := authenticator(t, w)
+	first := w.Device()
 	link, err := r.Invite(context.Background(), "dana@test.example", "ops@test.example")
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +161,7 @@ func TestSecondPasskeyInBrowser(t *testing.T) {
 	if _, err := chromedp.Call(w.Context, webauthn.RemoveVirtualAuthenticator, webauthn.RemoveVirtualAuthenticatorParams{AuthenticatorID: first}); err != nil {
 		t.Fatal(err)
 	}
-	authenticator(t, w)
+	w.Device()
 	r.offset.Add(int64(11 * time.Minute))
 	w.Click(`button[data-passkey="add"]`)
 	w.See("you signed in more than 10 minutes ago")

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 )
 
@@ -171,4 +172,21 @@ func (w *Window) Screenshot(name string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// Device gives the browser a device that keeps passkeys and recognises its
+// user (WebAuthn section 11, virtual authenticators).
+func (w *Window) Device() webauthn.AuthenticatorID {
+	w.t.Helper()
+	if _, err := chromedp.Call(w.Context, webauthn.Enable, webauthn.EnableParams{}); err != nil {
+		w.t.Fatal(err)
+	}
+	a, err := chromedp.Call(w.Context, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
+		Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal,
+		HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
+	}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a.AuthenticatorID
 }
