@@ -31,6 +31,9 @@ func (s *Server) svid(r *http.Request, _ Caller) (any, error) {
 	if err := read(r, &in); err != nil {
 		return nil, err
 	}
+	if err := s.signs(); err != nil {
+		return nil, err
+	}
 	if in.TTL == 0 {
 		in.TTL = identity.MaxSVIDTTL
 	}
@@ -50,6 +53,14 @@ func (s *Server) svid(r *http.Request, _ Caller) (any, error) {
 	return SVID{ID: a.ID, SVID: token}, err
 }
 
+// signs reports why this gateway signs no SVIDs, nil if it does.
+func (s *Server) signs() error {
+	if s.c.Mint != nil {
+		return nil
+	}
+	return &sallyport.Error{Kind: sallyport.EConflict, Code: "no_authority", Text: "the SVIDs of this trust domain come from SPIRE", Fix: "ask its Workload API, or leave workload_api out of the config"}
+}
+
 // TaskSVIDRequest asks for an SVID of one task, /agent/NAME/task/ID, in the
 // name of the agent that proves the key the task is bound to.
 type TaskSVIDRequest struct {
@@ -64,8 +75,8 @@ func (s *Server) taskSVID(r *http.Request, _ Caller) (any, error) {
 	if err := read(r, &in); err != nil {
 		return nil, err
 	}
-	if s.c.Mint == nil {
-		return nil, &sallyport.Error{Kind: sallyport.EConflict, Code: "no_authority", Text: "the SVIDs of this trust domain come from SPIRE, which knows no tasks", Fix: "use the agent's own SVID, or the embedded issuer"}
+	if err := s.signs(); err != nil {
+		return nil, err
 	}
 	id, err := pathID(r, sallyport.TaskID)
 	if err != nil {
