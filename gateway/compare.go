@@ -50,7 +50,7 @@ func (g *Gateway) Compare(a Agent, user string) (Comparison, error) {
 			}
 			c.Tools = append(c.Tools, ToolComparison{
 				Tool: f.Server + "/" + f.Tool, Class: f.Class,
-				User: b.Reach(ps[0], ps[0], ps[1], f.Server, f.Tool), Agent: b.Reach(ps[1], ps[0], ps[1], f.Server, f.Tool),
+				User: b.Reach(ps[0], ps[0], ps[1], f.Server, f.Tool, f.Reviewed), Agent: b.Reach(ps[1], ps[0], ps[1], f.Server, f.Tool, f.Reviewed),
 			})
 		}
 	}

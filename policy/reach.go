@@ -29,8 +29,9 @@ type Reach struct {
 
 // Reach evaluates the rules partially: who asks and the tool are known, the
 // rest of the context is not. For comparisons in reports; no call is decided
-// by it. The user is context.user; agent stands in context.chain.
-func (b *Bundle) Reach(who, user, agent Principal, server, name string) Reach {
+// by it. The user is context.user, the agent stands in context.chain, and
+// reviewed is what the catalog says of the tool.
+func (b *Bundle) Reach(who, user, agent Principal, server, name string, reviewed bool) Reach {
 	t := b.tools[toolKey{server, name}]
 	p, ok := b.principal(&who)
 	u, ok2 := b.principal(&user)
@@ -41,7 +42,7 @@ func (b *Bundle) Reach(who, user, agent Principal, server, name string) Reach {
 	env := eval.Env{
 		Entities:  &entities{principals: []*principal{p, u, a}, action: &t.action, resource: &t.self},
 		Principal: p.entity.UID, Action: t.action.UID, Resource: t.uid,
-		Context: unknownContext(u, a),
+		Context: unknownContext(u, a, reviewed),
 	}
 	if t.resource != "" {
 		env.Resource = eval.Variable("resource")
@@ -86,12 +87,12 @@ func (b *Bundle) Reach(who, user, agent Principal, server, name string) Reach {
 	return say(AccessPermit, permits)
 }
 
-// unknownContext is a context of which only the people, and that nobody has
-// approved yet, are known.
-func unknownContext(u, a *principal) types.Record {
+// unknownContext is a context of which only the people, the tool, and that
+// nobody has approved yet, are known.
+func unknownContext(u, a *principal, reviewed bool) types.Record {
 	m := types.RecordMap{
 		"user": u.entity.UID, "chain": types.NewSet(a.entity.UID), "approved": types.Set{},
-		"mode": types.String(sallyport.Enforce.String()), "binding": types.String(sallyport.BindingDPoP),
+		"mode": types.String(sallyport.Enforce.String()), "binding": types.String(sallyport.BindingDPoP), "reviewed": types.Boolean(reviewed),
 	}
 	for _, name := range contextNames[""] {
 		if _, known := m[types.String(name)]; !known {

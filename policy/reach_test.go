@@ -36,7 +36,7 @@ func TestReach(t *testing.T) {
 		{user("dana"), "tickets", "no_such_tool", AccessDeny, nil},
 		{Principal{Principal: sallyport.Principal{Kind: "other", ID: "x"}}, "billing", "get_charge", AccessDeny, nil},
 	} {
-		got := b.Reach(c.who, user("dana", "support"), agent("bot", "bots"), c.server, c.tool)
+		got := b.Reach(c.who, user("dana", "support"), agent("bot", "bots"), c.server, c.tool, true)
 		if got.Access != c.want || !slices.Equal(got.Rules, c.rules) {
 			t.Errorf("%s %s on %s/%s: %v, want %s by %v", c.who.Kind, c.who.ID, c.server, c.tool, got, c.want, c.rules)
 		}
@@ -56,7 +56,7 @@ func TestReachAgreesWithEvaluate(t *testing.T) {
 			q := query(tool.Server, tool.Name, `{"charge":"c","amount":"1.00","to":"x","ticket_id":"1","body":"b","path":"/x"}`)
 			q.Class, q.Kinds, q.ResourceType, q.ResourceID = tool.Class, tool.Kinds, tool.Resource, "/x"
 			q.Principals = []Principal{who}
-			got, reach := b.Evaluate(q).Verdict, b.Reach(who, user("dana"), agent("bot"), tool.Server, tool.Name).Access
+			got, reach := b.Evaluate(q).Verdict, b.Reach(who, user("dana"), agent("bot"), tool.Server, tool.Name, true).Access
 			if reach == AccessDeny && got != sallyport.Deny || reach == AccessPermit && got != sallyport.Permit {
 				t.Errorf("%s on %s/%s: Reach says %s, Evaluate %s", who.ID, tool.Server, tool.Name, reach, got)
 			}
