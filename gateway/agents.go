@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +40,10 @@ type Agent struct {
 	Reviewed   time.Time       `json:"reviewed,omitzero"` // when somebody last said that it is still wanted
 	Expires    time.Time       `json:"expires"`
 	Suspended  bool            `json:"suspended,omitempty"`
+
+	// revision tells PutAgent which registration a change was made to. It
+	// counts from 1, anew after each start.
+	revision int
 }
 
 // AgentIdentity is one kind of evidence that a workload is an agent. Exactly
@@ -156,32 +162,38 @@ func evidence(w identity.Workload) string {
 	case w.SPIFFEID() != "":
 		return w.SPIFFEID()
 	case w.Issuer() != "":
-		return w.Issuer() + ", " + w.Subject()
+		return fmt.Sprintf("%s, %q", w.Issuer(), w.Subject())
 	}
-	return "client " + w.Client()
+	return fmt.Sprintf("client %q", w.Client())
 }
 
+// flagFor is what an operator would register the evidence with.
 func flagFor(w identity.Workload) string {
 	switch {
 	case w.SPIFFEID() != "":
 		return "--spiffe " + w.SPIFFEID()
 	case w.Issuer() != "":
-		return "--oidc-issuer " + w.Issuer() + " --oidc-subject " + w.Subject()
+		return "--oidc-issuer " + argument(w.Issuer(), "ISSUER") + " --oidc-subject " + argument(w.Subject(), "SUBJECT")
 	}
-	return "--client " + w.Client() + " --template NAME"
+	return "--client " + argument(w.Client(), "CLIENT") + " --template NAME"
 }
 
-// hasClaims compares text claims exactly; nested ones are named with dots.
+// argument is a text that somebody may copy into a shell; one that would say
+// more there than itself, such as a branch called $(date), is not repeated.
+func argument(s, name string) string {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-._:/@%+=,", rune(c)) {
+			return name
+		}
+	}
+	return s
+}
+
+// hasClaims compares claims that are texts; no other kind of claim is equal to
+// one.
 func hasClaims(w identity.Workload, want map[string]string) bool {
 	for name, value := range want {
-		v := w.Claims()
-		ok := true
-		for _, part := range strings.Split(name, ".") {
-			if v, ok = v.Get(part); !ok {
-				return false
-			}
-		}
-		if v.Text() != value {
+		if got, ok := w.Claim(name); !ok || got != value {
 			return false
 		}
 	}
@@ -267,7 +279,8 @@ func (d *Directory) conflict(a Agent) string {
 
 const maxIdentities = 16
 
-func (a Agent) validate() error {
+// validate checks a registration in a gateway's own trust domain.
+func (a Agent) validate(domain string) error {
 	bad := func(code, fix, format string, args ...any) error {
 		return &sallyport.Error{Kind: sallyport.EInvalid, Code: code, Text: fmt.Sprintf(format, args...), Fix: fix}
 	}
@@ -297,28 +310,49 @@ func (a Agent) validate() error {
 			return bad("bad_identity", "give --oidc-subject", "an OIDC workload has an issuer and a subject")
 		case i.Executable != "" && !strings.HasPrefix(i.Executable, "/"):
 			return bad("bad_identity", "", "the executable %q is not an absolute path", i.Executable)
+		case i.Executable != "" && i.Account == "":
+			// Who runs a program can trace it: by the program alone, every
+			// account of the machine would be this agent.
+			return bad("bad_identity", "give --account", "a program identifies an agent only together with the account that runs it")
+		case i.overlaps(AgentIdentity{SPIFFE: "spiffe://" + domain + "/agent/*/task/*"}):
+			return bad("bad_identity", "name the agent's own identity", "%q is what the tasks of agents are called", i.SPIFFE)
+		case slices.ContainsFunc(slices.Collect(maps.Keys(i.Claims)), func(name string) bool { return name == "" || i.Claims[name] == "" }):
+			return bad("bad_identity", "--claim NAME=VALUE", "a claim has a name and a value")
 		}
 	}
 	return nil
 }
 
-// PutAgent registers an agent, or changes its registration. event says which,
-// in the record.
+// PutAgent registers an agent, or changes a registration that the Directory
+// gave; event says which, in the record. One that has changed since is an
+// error, EConflict with the code agent_changed: an update must not undo a
+// suspension that came between.
 func (g *Gateway) PutAgent(ctx context.Context, a Agent, event, by string) error {
-	if err := a.validate(); err != nil {
-		return err
-	}
-	slices.Sort(a.Groups)
 	g.dir.putting.Lock()
 	defer g.dir.putting.Unlock()
 	g.dir.mu.RLock()
+	before := g.dir.agents[a.ID]
 	other := g.dir.conflict(a)
 	g.dir.mu.RUnlock()
-	if other != "" {
-		err := &sallyport.Error{Kind: sallyport.EConflict, Code: "shared_identity", Text: "agent " + other + " has this identity: two agents never share one", Fix: "give this one its own, or change the other: sallyport agent update " + other}
-		g.report(ctx, a.ID, "shared_identity", other)
-		return err
+	if before.revision != a.revision {
+		return &sallyport.Error{Kind: sallyport.EConflict, Code: "agent_changed", Text: "the registration of agent " + a.Name + " was changed meanwhile", Fix: "look at it, then try again: sallyport agent list"}
 	}
+	if event != "suspend" { // nothing stands in the way of stopping an agent
+		if err := a.validate(g.domain); err != nil {
+			return err
+		}
+		if other != "" {
+			g.report(ctx, a.ID, "shared_identity", other)
+			return &sallyport.Error{Kind: sallyport.EConflict, Code: "shared_identity", Text: "agent " + other + " has this identity: two agents never share one", Fix: "give this one its own, or change the other: sallyport agent update " + other}
+		}
+	}
+	return g.putAgent(ctx, a, event, by)
+}
+
+// putAgent is called with g.dir.putting held.
+func (g *Gateway) putAgent(ctx context.Context, a Agent, event, by string) error {
+	a.revision++
+	a.Groups = slices.Sorted(slices.Values(a.Groups))
 	e, err := ledger.Event(state.KindAgent, "", g.now(), map[string]any{"event": event, "agent": a.ID, "purpose": a.Purpose, "risk": a.Risk},
 		map[string]any{"owner": a.Owner, "contact": a.Contact, "by": by})
 	if err != nil {
@@ -333,9 +367,34 @@ func (g *Gateway) PutAgent(ctx context.Context, a Agent, event, by string) error
 	return nil
 }
 
-// report records that one identity was met in two places. It is best effort:
-// what it is about was refused already.
+// suspendOf suspends the agents of an owner, and names them.
+func (g *Gateway) suspendOf(ctx context.Context, owner, by string) (ids map[string]bool, names []string, err error) {
+	g.dir.putting.Lock()
+	defer g.dir.putting.Unlock()
+	ids, names = map[string]bool{}, []string{}
+	for _, a := range g.dir.Agents() {
+		if a.Owner != owner {
+			continue
+		}
+		ids[a.ID] = true
+		if !a.Suspended {
+			a.Suspended = true
+			if serr := g.putAgent(ctx, a, "suspend", by); serr != nil {
+				err = errors.Join(err, serr)
+				continue
+			}
+		}
+		names = append(names, a.Name)
+	}
+	return ids, names, err
+}
+
+// report records that one identity was met in two places, not more often than
+// misuseEvery. It is best effort: what it is about was refused already.
 func (g *Gateway) report(ctx context.Context, agent, code, other string) {
+	if !g.misuses.due(code+" "+agent+" "+other, g.now()) {
+		return
+	}
 	g.log.Warn("one identity in two places", "code", code, "agent", agent, "other", other)
 	e, err := ledger.Event(state.KindAgent, "", g.now(), map[string]any{"event": "conflict", "code": code, "agent": agent, "other": other}, nil)
 	if err == nil {
@@ -353,53 +412,23 @@ type Offboarded struct {
 	Tasks  []sallyport.ID `json:"tasks"`
 }
 
-// Offboard ends a person's standing: their agents are suspended, the tasks of
-// those agents and their own tasks are revoked, and they are no known user any
-// more. It goes on past failures and can be repeated; an error says what is
+// Offboard ends a person's standing: they are no known user any more, their
+// agents are suspended, the tasks of those agents and their own tasks are
+// revoked. It goes on past failures and can be repeated; an error says what is
 // left.
 func (g *Gateway) Offboard(ctx context.Context, owner, by string) (Offboarded, error) {
-	out := Offboarded{Owner: owner, Agents: []string{}, Tasks: []sallyport.ID{}}
-	u := g.dir.user(owner)
-	u.ID, u.Offboarded, u.Groups = owner, true, nil
-	if err := g.putUser(ctx, u, "offboard", by); err != nil {
-		return out, err
-	}
-	theirs := map[string]bool{}
-	for _, a := range g.dir.Agents() {
-		if a.Owner != owner {
-			continue
-		}
-		theirs[a.ID] = true
-		if !a.Suspended {
-			a.Suspended = true
-			if err := g.PutAgent(ctx, a, "suspend", by); err != nil {
-				return out, err
-			}
-		}
-		out.Agents = append(out.Agents, a.Name)
-	}
-	// What was starting just now may not be in the list yet: look until
-	// nothing is left.
-	for more := true; more; {
-		more = false
-		tasks, err := g.store.Reader().Tasks(ctx, false, -1)
-		if err != nil {
-			return out, err
-		}
-		for _, t := range tasks {
-			if !theirs[t.Mandate.Agent.ID] && t.Mandate.User.ID != owner {
-				continue
-			}
-			if _, err := g.EndTask(ctx, t.ID, task.Revoked, by); sallyport.KindOf(err) == sallyport.EConflict {
-				continue // it ended by itself
-			} else if err != nil {
-				return out, err
-			}
-			more = true
-			out.Tasks = append(out.Tasks, t.ID)
-		}
-	}
-	return out, nil
+	out := Offboarded{Owner: owner}
+	err := g.changeUser(ctx, owner, "offboard", by, func(u *User) error {
+		// Should it be taken back, what the groups forbid must not be forgotten:
+		// a provider has to say them again.
+		u.Offboarded, u.Groups, u.Expires = true, nil, time.Time{}
+		return nil
+	})
+	theirs, names, serr := g.suspendOf(ctx, owner, by)
+	out.Agents = names
+	tasks, terr := g.endTasks(ctx, by, func(m *task.Mandate) bool { return theirs[m.Agent.ID] || m.User.ID == owner })
+	out.Tasks = tasks
+	return out, errors.Join(err, serr, terr)
 }
 
 // Finding is one thing about the registry that a person should look at.
@@ -446,8 +475,20 @@ func (g *Gateway) Findings(ctx context.Context) ([]Finding, error) {
 		if err := json.Unmarshal(value, &f); err != nil {
 			return err
 		}
-		out = append(out, f)
+		if !g.settled(f, now) {
+			out = append(out, f)
+		}
 		return nil
 	})
 	return out, err
+}
+
+// settled reports whether a conflict needs nobody's look any more: the agent
+// was reviewed since, or is not there and it is long ago.
+func (g *Gateway) settled(f Finding, now time.Time) bool {
+	a, err := g.dir.Agent(f.Agent)
+	if err != nil {
+		return now.Sub(f.At) > reviewAfter["high"]
+	}
+	return a.Reviewed.After(f.At)
 }

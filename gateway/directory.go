@@ -19,7 +19,8 @@ type Directory struct {
 	users map[string][]string // of the config: user id to groups; empty: any user of this machine
 	now   func() time.Time
 
-	putting sync.Mutex // one registration at a time
+	putting  sync.Mutex // one registration at a time
+	changing sync.Mutex // one change of a user at a time
 
 	mu     sync.RWMutex
 	agents map[string]Agent // by SPIFFE ID
@@ -136,6 +137,7 @@ func (d *Directory) restore(ctx context.Context, s *state.Store) error {
 		if err := json.Unmarshal(value, &a); err != nil {
 			return err
 		}
+		a.revision = 1
 		d.agents[a.ID] = a
 		return nil
 	})

@@ -292,7 +292,7 @@ func (g *Gateway) Restore(ctx context.Context) error {
 	}
 	living, err := g.store.Reader().Tasks(ctx, false, -1)
 	for _, t := range living {
-		g.holders.add(t.Mandate.Holder, t.Mandate.Agent.ID, t.ID)
+		g.holders.claim(t.Mandate.Holder, t.Mandate.Agent.ID, t.ID)
 	}
 	return err
 }

@@ -15,16 +15,24 @@ type holders struct {
 	of map[sallyport.ID]string            // task to holder
 }
 
-func (h *holders) add(holder, agent string, id sallyport.ID) {
+// claim takes a holder for a task, unless a living task of another agent has
+// it; then it names that agent.
+func (h *holders) claim(holder, agent string, id sallyport.ID) (other string, ok bool) {
 	if strings.HasPrefix(holder, sallyport.HolderPrefix) {
-		return // no key
+		return "", true // no key
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for _, a := range h.by[holder] {
+		if a != agent {
+			return a, false
+		}
+	}
 	if h.by[holder] == nil {
 		h.by[holder] = map[sallyport.ID]string{}
 	}
 	h.by[holder][id], h.of[id] = agent, holder
+	return "", true
 }
 
 func (h *holders) remove(id sallyport.ID) {
@@ -36,17 +44,4 @@ func (h *holders) remove(id sallyport.ID) {
 	if len(h.by[holder]) == 0 {
 		delete(h.by, holder)
 	}
-}
-
-// other names an agent that is not this one and has a living task of the
-// holder.
-func (h *holders) other(holder, agent string) (string, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, a := range h.by[holder] {
-		if a != agent {
-			return a, true
-		}
-	}
-	return "", false
 }

@@ -52,7 +52,7 @@ func TestTwoAgentsNeverShareAnIdentity(t *testing.T) {
 		"same OIDC workload":       agentOf("x", gateway.AgentIdentity{Issuer: "https://ci.example", Subject: "repo:x"}),
 		"same client":              agentOf("x", gateway.AgentIdentity{Client: "https://host.example/client"}),
 		"same wildcard":            agentOf("x", gateway.AgentIdentity{Client: "*"}),
-		"same program":             agentOf("x", gateway.AgentIdentity{Executable: "/usr/bin/bot"}),
+		"same program":             agentOf("x", gateway.AgentIdentity{Executable: "/usr/bin/bot", Account: "lee"}),
 		"same key":                 func() gateway.Agent { a := agentOf("x"); a.Key = g.Key.Thumbprint(); return a }(),
 	} {
 		if err := add(a); code(err) != "shared_identity" {
@@ -103,7 +103,17 @@ func TestBadRegistrations(t *testing.T) {
 		"any domain":        {func(a *gateway.Agent) { a.Identities[0].SPIFFE = "spiffe://*/x" }, "bad_identity"},
 		"part of a segment": {func(a *gateway.Agent) { a.Identities[0].SPIFFE = "spiffe://example.org/a*" }, "bad_identity"},
 		"no subject":        {func(a *gateway.Agent) { a.Identities[0] = gateway.AgentIdentity{Issuer: "https://x"} }, "bad_identity"},
-		"relative program":  {func(a *gateway.Agent) { a.Identities[0] = gateway.AgentIdentity{Executable: "bot"} }, "bad_identity"},
+		"relative program":  {func(a *gateway.Agent) { a.Identities[0] = gateway.AgentIdentity{Executable: "bot", Account: "lee"} }, "bad_identity"},
+		"any account":       {func(a *gateway.Agent) { a.Identities[0] = gateway.AgentIdentity{Executable: "/bin/bot"} }, "bad_identity"},
+		"a claim of nothing": {func(a *gateway.Agent) {
+			a.Identities[0] = gateway.AgentIdentity{Issuer: "https://x", Subject: "y", Claims: map[string]string{"ref": ""}}
+		}, "bad_identity"},
+		"tasks of agents": {func(a *gateway.Agent) {
+			a.Identities[0].SPIFFE = "spiffe://" + sallyporttest.Domain + "/agent/*/task/*"
+		}, "bad_identity"},
+		"a task of an agent": {func(a *gateway.Agent) {
+			a.Identities[0].SPIFFE = "spiffe://" + sallyporttest.Domain + "/*/bot/*/*"
+		}, "bad_identity"},
 	} {
 		a := agentOf("x", gateway.AgentIdentity{SPIFFE: "spiffe://example.org/x"})
 		c.change(&a)
@@ -131,7 +141,7 @@ func TestPatternsThatShareAnIDOverlap(t *testing.T) {
 			return gateway.AgentIdentity{SPIFFE: "spiffe://" + domain + "/" + strings.Join(s, "/")}
 		}
 		ctx := context.Background()
-		first, second := agentOf("first", pattern(p)), agentOf("second", pattern(q))
+		first, second := current(g, agentOf("first", pattern(p))), current(g, agentOf("second", pattern(q)))
 		if err := g.PutAgent(ctx, first, "add", "test"); err != nil {
 			rt.Fatal(err)
 		}
@@ -141,11 +151,22 @@ func TestPatternsThatShareAnIDOverlap(t *testing.T) {
 		}
 		// Out of the way for the next draw.
 		away := gateway.AgentIdentity{SPIFFE: "spiffe://away.example/1"}
+		second = current(g, second)
 		second.Identities = []gateway.AgentIdentity{away}
 		if err := g.PutAgent(ctx, second, "update", "test"); err != nil {
 			rt.Fatal(err)
 		}
 	})
+}
+
+// current is the registration there is, with the identities of a.
+func current(g *sallyporttest.Gate, a gateway.Agent) gateway.Agent {
+	was, err := g.Directory.Agent(a.ID)
+	if err != nil {
+		return a
+	}
+	was.Identities = a.Identities
+	return was
 }
 
 const anyTemplate = "purpose: tests\nttl: 10m\ngrants:\n  - { \"*/*\": any, class: act }\n"

@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
@@ -20,11 +23,6 @@ func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, er
 	if err := g.dir.callable([]sallyport.Principal{m.User, m.Agent}, now); err != nil {
 		return task.View{}, err
 	}
-	if a, ok := g.holders.other(m.Holder, m.Agent.ID); ok {
-		// One key in the hands of two agents: one of them is not who it says.
-		g.report(ctx, m.Agent.ID, "shared_key", a)
-		return task.View{}, &sallyport.Error{Kind: sallyport.EConflict, Code: "shared_key", Text: "a living task of agent " + a + " is bound to this key: two agents never share one", Fix: "make a key for each agent"}
-	}
 	digest, err := m.Digest()
 	if err != nil {
 		return task.View{}, err
@@ -42,11 +40,49 @@ func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, er
 		return task.View{}, err
 	}
 	e.Task = v.ID
+	if a, ok := g.holders.claim(m.Holder, m.Agent.ID, v.ID); !ok {
+		// One key in the hands of two agents: one of them is not who it says.
+		g.report(ctx, m.Agent.ID, "shared_key", a)
+		return task.View{}, &sallyport.Error{Kind: sallyport.EConflict, Code: "shared_key", Text: "a living task of agent " + a + " is bound to this key: two agents never share one", Fix: "make a key for each agent"}
+	}
 	if _, err := g.store.Create(ctx, v, e); err != nil {
+		g.holders.remove(v.ID)
 		return task.View{}, err
 	}
-	g.holders.add(m.Holder, m.Agent.ID, v.ID)
+	// Whoever was offboarded or suspended since the first look may have had
+	// their tasks ended before this one was in the list.
+	if err := g.dir.callable([]sallyport.Principal{m.User, m.Agent}, g.now()); err != nil {
+		_, eerr := g.EndTask(ctx, v.ID, task.Revoked, "gateway")
+		return task.View{}, errors.Join(err, eerr)
+	}
 	return v, nil
+}
+
+// endTasks revokes the living tasks that match, and looks again until none is
+// left: one may just be starting. It goes on past failures.
+func (g *Gateway) endTasks(ctx context.Context, by string, match func(*task.Mandate) bool) ([]sallyport.ID, error) {
+	ended := []sallyport.ID{}
+	failed := map[sallyport.ID]error{}
+	for more := true; more; {
+		more = false
+		tasks, err := g.store.Reader().Tasks(ctx, false, -1)
+		if err != nil {
+			return ended, err
+		}
+		for _, t := range tasks {
+			if !match(t.Mandate) || failed[t.ID] != nil {
+				continue
+			}
+			switch _, err := g.EndTask(ctx, t.ID, task.Revoked, by); {
+			case err == nil:
+				more = true
+				ended = append(ended, t.ID)
+			case sallyport.KindOf(err) != sallyport.EConflict: // else it ended by itself
+				failed[t.ID] = err
+			}
+		}
+	}
+	return ended, errors.Join(slices.Collect(maps.Values(failed))...)
 }
 
 // EndTask moves a task to a state; an ended one ends everything that hangs on

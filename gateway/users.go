@@ -10,6 +10,7 @@ import (
 	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
 )
 
 // User is what is kept of a human who signed in, or whose standing somebody
@@ -27,6 +28,11 @@ type User struct {
 	SignedIn   time.Time `json:"signed_in,omitzero"`
 	Expires    time.Time `json:"expires,omitzero"`
 	Offboarded bool      `json:"offboarded,omitempty"`
+	// Invited: known although no config lists them.
+	Invited bool `json:"invited,omitempty"`
+	// Forgotten: not known until an account of a provider signs in, or an
+	// operator invites them.
+	Forgotten bool `json:"forgotten,omitempty"`
 }
 
 // KnowsUser reports whether a user may act through the gateway now.
@@ -42,13 +48,13 @@ func (d *Directory) KnowsUser(id string) bool {
 func (d *Directory) standing(id string, now time.Time) (known bool, groups []string) {
 	listed, ok := d.users[id]
 	d.mu.RLock()
-	u, seen := d.seen[id]
+	u := d.seen[id]
 	d.mu.RUnlock()
 	switch {
-	case id == "" || u.Offboarded:
+	case id == "" || u.Offboarded || u.Forgotten:
 		return false, nil
-	case !seen || u.Issuer == "":
-		return ok || len(d.users) == 0 || seen, listed
+	case u.Issuer == "":
+		return ok || len(d.users) == 0 || u.Invited, listed
 	case !now.Before(u.Expires):
 		return false, nil
 	case len(listed) == 0:
@@ -91,56 +97,78 @@ func (d *Directory) Users() []User {
 // user_changed when the user id belonged to another account of a provider.
 func (g *Gateway) SignIn(ctx context.Context, p identity.Person) error {
 	id := p.User().ID
-	now := g.now().UTC().Truncate(time.Second)
-	u := g.dir.user(id)
-	switch {
-	case id == "" || p.User().Kind != sallyport.UserKind:
+	if id == "" || p.User().Kind != sallyport.UserKind {
 		return sallyport.Errorf(sallyport.EUnauthenticated, "user_unknown", "nobody has signed in")
-	case u.Offboarded:
-		return &sallyport.Error{Kind: sallyport.EForbidden, Code: "user_offboarded", Text: "user " + id + " has been offboarded", Fix: "an operator can take that back: sallyport user restore " + id}
-	case p.Issuer() == "" && !g.dir.KnowsUser(id):
-		return &sallyport.Error{Kind: sallyport.EForbidden, Code: "user_unknown", Text: "user " + id + " is not known here", Fix: "an operator adds them under users in the config, or invites them: sallyport user invite " + id}
-	case u.Issuer != "" && (u.Issuer != p.Issuer() || u.Subject != p.Subject()) && p.Issuer() != "":
-		return &sallyport.Error{Kind: sallyport.EForbidden, Code: "user_changed", Text: "user " + id + " is another account of the identity provider than before", Fix: "if that is right, an operator lets the new one in: sallyport user forget " + id}
 	}
-	if p.Issuer() != "" {
-		u.Issuer, u.Subject, u.Groups, u.Expires = p.Issuer(), p.Subject(), p.Groups(), p.Expires().UTC()
-	}
-	u.ID, u.Method, u.SignedIn = id, p.Method(), now
-	return g.putUser(ctx, u, "sign-in", id)
+	return g.changeUser(ctx, id, "sign-in", id, func(u *User) error {
+		switch {
+		case u.Offboarded:
+			return &sallyport.Error{Kind: sallyport.EForbidden, Code: "user_offboarded", Text: "user " + id + " has been offboarded", Fix: "an operator can take that back: sallyport user restore " + id}
+		case p.Issuer() == "" && !g.dir.KnowsUser(id):
+			return &sallyport.Error{Kind: sallyport.EForbidden, Code: "user_unknown", Text: "user " + id + " is not known here", Fix: "an operator adds them under users in the config, or invites them: sallyport user invite " + id}
+		case u.Issuer != "" && (u.Issuer != p.Issuer() || u.Subject != p.Subject()) && p.Issuer() != "":
+			return &sallyport.Error{Kind: sallyport.EForbidden, Code: "user_changed", Text: "user " + id + " is another account of the identity provider than before", Fix: "if that is right, an operator lets the new one in: sallyport user forget " + id}
+		}
+		if p.Issuer() != "" {
+			u.Issuer, u.Subject, u.Groups, u.Expires, u.Forgotten = p.Issuer(), p.Subject(), p.Groups(), p.Expires().UTC(), false
+		}
+		u.Method, u.SignedIn = p.Method(), g.now().UTC().Truncate(time.Second)
+		return nil
+	})
 }
 
-// RestoreUser takes an offboarding back; the person's agents stay suspended.
+// RestoreUser takes an offboarding back; the person's agents stay suspended,
+// and whoever signs in with a provider has to do so again.
 func (g *Gateway) RestoreUser(ctx context.Context, id, by string) error {
-	u := g.dir.user(id)
-	if !u.Offboarded {
-		return sallyport.Errorf(sallyport.EConflict, "not_offboarded", "user %s has not been offboarded", id)
-	}
-	u.Offboarded = false
-	return g.putUser(ctx, u, "restore", by)
+	return g.changeUser(ctx, id, "restore", by, func(u *User) error {
+		if !u.Offboarded {
+			return sallyport.Errorf(sallyport.EConflict, "not_offboarded", "user %s has not been offboarded", id)
+		}
+		u.Offboarded = false
+		return nil
+	})
 }
 
 // ForgetUser forgets which account of a provider a user id belongs to. The
-// next sign-in decides it anew.
+// next sign-in decides it anew; until then nobody is this user, and what the
+// account before had under way ends: the next one does not inherit it.
 func (g *Gateway) ForgetUser(ctx context.Context, id, by string) error {
-	u := g.dir.user(id)
-	if u.Issuer == "" {
-		return sallyport.Errorf(sallyport.ENotFound, "user_unknown", "user %s never signed in with an identity provider", id)
+	err := g.changeUser(ctx, id, "forget", by, func(u *User) error {
+		if u.Issuer == "" && !u.Forgotten {
+			return sallyport.Errorf(sallyport.ENotFound, "user_unknown", "user %s never signed in with an identity provider", id)
+		}
+		*u = User{ID: id, Offboarded: u.Offboarded, Forgotten: true}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	return g.putUser(ctx, User{ID: id, Offboarded: u.Offboarded}, "forget", by)
+	_, err = g.endTasks(ctx, by, func(m *task.Mandate) bool { return m.User.ID == id })
+	return err
 }
 
 // AddUser makes a person known who is not in the config: somebody invited.
 func (g *Gateway) AddUser(ctx context.Context, id, by string) error {
-	u := g.dir.user(id)
-	if u.Offboarded {
-		return &sallyport.Error{Kind: sallyport.EForbidden, Code: "user_offboarded", Text: "user " + id + " has been offboarded", Fix: "sallyport user restore " + id}
-	}
-	u.ID = id
-	return g.putUser(ctx, u, "invite", by)
+	return g.changeUser(ctx, id, "invite", by, func(u *User) error {
+		if u.Offboarded {
+			return &sallyport.Error{Kind: sallyport.EForbidden, Code: "user_offboarded", Text: "user " + id + " has been offboarded", Fix: "sallyport user restore " + id}
+		}
+		u.Invited, u.Forgotten = true, false
+		return nil
+	})
 }
 
-func (g *Gateway) putUser(ctx context.Context, u User, event, by string) error {
+// changeUser changes what is kept of a user, unless change says why not. One
+// change waits for the other: a sign-in must not undo an offboarding that
+// came between.
+func (g *Gateway) changeUser(ctx context.Context, id, event, by string, change func(*User) error) error {
+	g.dir.changing.Lock()
+	defer g.dir.changing.Unlock()
+	u := g.dir.user(id)
+	u.ID = id
+	if err := change(&u); err != nil {
+		return err
+	}
 	e, err := ledger.Event(state.KindUser, "", g.now(), map[string]any{"event": event, "method": u.Method, "issuer": u.Issuer},
 		map[string]any{"user": u.ID, "groups": u.Groups, "by": by})
 	if err != nil {

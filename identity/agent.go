@@ -48,7 +48,7 @@ func NewAgentKey(domain, name string) (*AgentKey, error) {
 // LoadAgentKey reads a key file that SaveAgentKey wrote. The file must be
 // readable by its owner alone, and the owner must be who runs the program.
 func LoadAgentKey(path string) (*AgentKey, error) {
-	b, err := readSecret(path)
+	b, err := ReadKeyFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func LoadAgentKey(path string) (*AgentKey, error) {
 // one.
 func SaveAgentKey(path string, k *AgentKey) error {
 	v := k.key.privateJWK().With("spiffe_id", canon.StringValue(k.id)).With("trust_domain", canon.StringValue(k.domain))
-	return writeSecret(path, append(v.Canonical(), '\n'), false)
+	return WriteKeyFile(path, append(v.Canonical(), '\n'), false)
 }
 
 // ID is the agent's SPIFFE ID.

@@ -43,8 +43,12 @@ func (w Workload) Subject() string { return w.subject }
 // Client is the client_id of an OAuth client that signed in for a user.
 func (w Workload) Client() string { return w.client }
 
-// Claims are those of the token, for registrations that require some.
-func (w Workload) Claims() canon.Value { return w.claims }
+// Claim is a claim of the token that is a text, for registrations that require
+// some; see GroupClaim.Claim for names with dots.
+func (w Workload) Claim(name string) (text string, ok bool) {
+	v, ok := claim(w.claims, name)
+	return v.Text(), ok && v.Kind() == canon.String
+}
 
 // Key is the RFC 7638 thumbprint of the key of its own that an assertion, or
 // an OAuth client, proved; "" for other evidence: the key of an X.509-SVID
@@ -78,9 +82,9 @@ func (p Person) Subject() string { return p.subject }
 // provider's claims map to, sorted.
 func (p Person) Groups() []string { return p.groups }
 
-// SaysGroups reports whether the evidence speaks of the person's groups at
-// all, where the provider's config names claims for them. What is silent must
-// not be taken for "in no group": a rule may forbid something to a group.
+// SaysGroups reports whether the evidence has every claim that the provider's
+// config names for groups. What is silent must not be taken for "in no group":
+// a rule may forbid something to a group.
 func (p Person) SaysGroups() bool { return !p.silent }
 
 // Method says how the person signed in: oidc, passkey, link or local.

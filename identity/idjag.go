@@ -45,7 +45,7 @@ func (t *Trust) IDJAG(ctx context.Context, token, audience string, now time.Time
 	j := JAG{ClientID: text(f.claims, "client_id"), Scope: text(f.claims, "scope"), ID: text(f.claims, "jti")}
 	j.Details, _ = f.claims.Get("authorization_details")
 	resource, has := f.claims.Get("resource")
-	if of := texts(resource); len(of) == 1 {
+	if of, ok := texts(resource); ok && len(of) == 1 {
 		j.Resource = of[0]
 	} else if has {
 		return Person{}, JAG{}, unauthenticated("token_claims", "the token is for several resources, or for none that can be read")

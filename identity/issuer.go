@@ -51,7 +51,7 @@ func OpenIssuer(dir, domain string, now time.Time) (*Issuer, error) {
 		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_trust_domain", Text: "the trust domain is not a SPIFFE trust domain", Err: err}
 	}
 	i := &Issuer{domain: domain, path: filepath.Join(dir, issuerFile), seen: newReplays(now, max(ProofAge, AssertionTTL))}
-	b, err := readSecret(i.path)
+	b, err := ReadKeyFile(i.path)
 	if sallyport.KindOf(err) == sallyport.ENotFound {
 		return i, i.create()
 	}
@@ -101,7 +101,7 @@ func (i *Issuer) save(keys []issuerKey, replace bool) error {
 		}
 	}
 	v := canon.ObjectValue(member("trust_domain", i.domain), canon.Member{Name: "keys", Value: canon.ArrayValue(vs...)})
-	return writeSecret(i.path, append(v.Canonical(), '\n'), replace)
+	return WriteKeyFile(i.path, append(v.Canonical(), '\n'), replace)
 }
 
 // Rotate makes a new signing key. What the key before it signed verifies

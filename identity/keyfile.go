@@ -12,10 +12,11 @@ import (
 	"github.com/sallyport-dev/sallyport"
 )
 
-// readSecret reads a key file. A file that others could read or write, that
-// belongs to somebody else, or that is a link, is refused: it may already
-// have been copied or replaced.
-func readSecret(path string) ([]byte, error) {
+// ReadKeyFile reads a key file of at most 64 KiB. A file that others could read
+// or write, that belongs to somebody else, or that is a link, is refused: it
+// may already have been copied or replaced. One that is not there is an error
+// of kind ENotFound, code key_missing.
+func ReadKeyFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -50,9 +51,10 @@ func readSecret(path string) ([]byte, error) {
 	return b, nil
 }
 
-// writeSecret writes a key file with mode 0600, whole or not at all. Unless
-// replace is set, a file that is there already stays.
-func writeSecret(path string, b []byte, replace bool) error {
+// WriteKeyFile writes a key file with mode 0600, whole or not at all, and waits
+// until it is on disk. Unless replace is set, a file that is there already
+// stays, and is an error of kind EConflict, code key_exists.
+func WriteKeyFile(path string, b []byte, replace bool) error {
 	fail := func(err error) error {
 		if errors.Is(err, fs.ErrExist) {
 			return &sallyport.Error{Kind: sallyport.EConflict, Code: "key_exists", Text: "there is already a file " + path, Fix: "choose another name, or remove it if its key is of no use any more"}

@@ -85,6 +85,12 @@ func (s *keyset) ours(ctx context.Context, f foreignToken, audience []string, no
 
 // person reads who the claims are about.
 func (p Provider) person(claims canon.Value, until time.Time) (Person, error) {
+	// OpenID Connect Core section 2: a sub is ASCII. One with control characters
+	// would write on the terminals of those who read it.
+	sub := text(claims, "sub")
+	if sub == "" || len(sub) > maxPrincipal || strings.ContainsFunc(sub, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return Person{}, unauthenticated("token_subject", "the token has no sub, or one that is too long or not in ASCII")
+	}
 	id, err := p.userID(claims)
 	if err != nil {
 		return Person{}, err
@@ -93,36 +99,24 @@ func (p Provider) person(claims canon.Value, until time.Time) (Person, error) {
 	if err != nil {
 		return Person{}, err
 	}
-	sub := text(claims, "sub")
-	if sub == "" || len(sub) > maxPrincipal {
-		return Person{}, unauthenticated("token_subject", "the token has no sub, or one that is too long")
-	}
 	return Person{
 		user: sallyport.Principal{Kind: sallyport.UserKind, ID: id}, issuer: p.Issuer, subject: sub,
 		groups: groups, silent: p.silent(claims), method: "oidc", expires: until,
 	}, nil
 }
 
-// silent reports whether claims have none of those that list groups.
+// silent reports whether claims lack one of those that list groups.
 func (p Provider) silent(claims canon.Value) bool {
-	return len(p.Groups) > 0 && !slices.ContainsFunc(p.Groups, func(g GroupClaim) bool {
-		v, ok := claims, true
-		for _, name := range strings.Split(g.Claim, ".") {
-			if v, ok = v.Get(name); !ok {
-				return false
-			}
-		}
-		return true
+	return slices.ContainsFunc(p.Groups, func(g GroupClaim) bool {
+		v, ok := claim(claims, g.Claim)
+		return !ok || v.IsNull()
 	})
 }
 
 func (p Provider) userID(claims canon.Value) (string, error) {
 	s := text(claims, p.UserClaim)
 	if p.UserClaim == "sub" {
-		if s == "" || len(s) > maxPrincipal {
-			return "", unauthenticated("token_subject", "the token has no sub, or one that is too long")
-		}
-		return p.Issuer + "#" + s, nil
+		return p.Issuer + "#" + s, nil // person has checked it
 	}
 	if !isUserID(s) {
 		return "", unauthenticated("token_user", "the token's %s is not a user's id", p.UserClaim)
@@ -169,7 +163,12 @@ func (p Provider) groups(claims canon.Value) ([]string, error) {
 		if _, distributed := elsewhere.Get(g.Claim); distributed {
 			return nil, unauthenticated("token_groups", "the provider left %s out of the token: configure fewer groups there", g.Claim)
 		}
-		for _, v := range texts(claim(claims, g.Claim)) {
+		list, _ := claim(claims, g.Claim)
+		names, ok := texts(list)
+		if !ok && !list.IsNull() {
+			return nil, unauthenticated("token_groups", "the claim %s is neither a name of a group nor a list of them", g.Claim)
+		}
+		for _, v := range names {
 			name := v
 			if g.Map != nil {
 				if name = g.Map[v]; name == "" {
@@ -189,28 +188,35 @@ func (p Provider) groups(claims canon.Value) ([]string, error) {
 	return out, nil
 }
 
-// claim finds a claim by its name, or by names joined by dots.
-func claim(claims canon.Value, name string) canon.Value {
+// claim finds a claim by its name; else by names joined by dots, the first of
+// which may have dots itself (kubernetes.io.namespace).
+func claim(claims canon.Value, name string) (canon.Value, bool) {
 	if v, ok := claims.Get(name); ok {
-		return v
+		return v, true
 	}
-	head, rest, ok := strings.Cut(name, ".")
-	if v, has := claims.Get(head); ok && has {
-		return claim(v, rest)
-	}
-	return canon.Value{}
-}
-
-// texts returns a text, or the texts of a list.
-func texts(v canon.Value) []string {
-	if v.Kind() == canon.String {
-		return []string{v.Text()}
-	}
-	var out []string
-	for _, e := range v.Elems() {
-		if e.Kind() == canon.String {
-			out = append(out, e.Text())
+	for n, c := range name {
+		if c != '.' {
+			continue
+		}
+		if v, has := claims.Get(name[:n]); has {
+			return claim(v, name[n+1:])
 		}
 	}
-	return out
+	return canon.Value{}, false
+}
+
+// texts returns a text, or the texts of a list; ok says that it is nothing
+// else.
+func texts(v canon.Value) (_ []string, ok bool) {
+	if v.Kind() == canon.String {
+		return []string{v.Text()}, true
+	}
+	out := []string{}
+	for _, e := range v.Elems() {
+		if e.Kind() != canon.String {
+			return nil, false
+		}
+		out = append(out, e.Text())
+	}
+	return out, v.Kind() == canon.Array
 }

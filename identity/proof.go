@@ -1,8 +1,6 @@
 package identity
 
-import (
-	"time"
-)
+import "time"
 
 // Proof checks a DPoP proof at the token endpoint, where there is no token
 // yet (RFC 9449 section 5), and returns the thumbprint of the key it proves.
@@ -34,7 +32,7 @@ func (v *Verifier) Proof(proof, method, url, nonce string, now time.Time) (jkt s
 			return "", unauthenticated("use_dpop_nonce", "the proof needs the nonce that this answer carries")
 		}
 	}
-	return thumb, v.proofs.use("proof", thumb, text(t.claims, "jti"), now)
+	return thumb, v.entry.use("proof", thumb, text(t.claims, "jti"), now)
 }
 
 // Nonce is a DPoP nonce (RFC 9449 section 8) for an answer's DPoP-Nonce

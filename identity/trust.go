@@ -81,7 +81,8 @@ type Provider struct {
 // GroupClaim maps the values of a claim to Cedar groups.
 type GroupClaim struct {
 	// Claim is the name of a claim, or names joined by dots that lead into
-	// nested ones (realm_access.roles).
+	// nested ones (realm_access.roles). A claim whose whole name has dots comes
+	// before a nested one.
 	Claim  string
 	Prefix string // "Team::" or "Role::"
 	// Map gives the names of groups; values that it lacks are dropped. If it

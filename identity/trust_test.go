@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"sync"
@@ -243,6 +244,9 @@ func TestPersons(t *testing.T) {
 		{"authenticated tomorrow", m{"auth_time": now.Add(time.Hour).Unix()}, "token_claims"},
 		{"no iat", m{"iat": nil}, "token_claims"},
 		{"groups elsewhere", m{"_claim_names": m{"groups": "src1"}}, "token_groups"},
+		{"groups that are none", m{"groups": m{"a": true}}, "token_groups"},
+		{"a group that is no name", m{"groups": []any{"g-1", 7}}, "token_groups"},
+		{"a sub with control characters", m{"sub": "x\x1b[2J"}, "token_subject"},
 		{"a group with a control character", m{"https://claims.example/dept": "a\nb"}, "token_groups"},
 		{"a logout", m{"events": m{"http://schemas.openid.net/event/backchannel-logout": m{}}}, "token_type"},
 	} {
@@ -271,6 +275,27 @@ func TestPersons(t *testing.T) {
 	want(t, "an access token as ID token", err, sallyport.EUnauthenticated, "token_type")
 	_, err = trust.Workload(t.Context(), idp.IDToken(t, "dana@example.org", "n", now, nil), []string{identitytest.ClientID}, now)
 	want(t, "a person as workload", err, sallyport.EUnauthenticated, "token_issuer")
+}
+
+// TestSilenceAboutGroups: what lacks one of the claims is silent, so that it
+// does not stand for "in no group".
+func TestSilenceAboutGroups(t *testing.T) {
+	idp := identitytest.NewProvider(t)
+	c := idp.Config()
+	c.Groups = []identity.GroupClaim{{Claim: "https://claims.example/dept", Prefix: "Team::"}, {Claim: "realm_access.roles", Prefix: "Role::"}}
+	dept, roles := m{"https://claims.example/dept": []string{}}, m{"realm_access": m{"roles": []string{"admin"}}}
+	both := m{"https://claims.example/dept": "ops", "realm_access": m{"roles": []string{}}}
+	null := m{"https://claims.example/dept": json.RawMessage("null"), "realm_access": m{"roles": []string{}}}
+	for _, tt := range []struct {
+		name   string
+		claims m
+		says   bool
+	}{{"both", both, true}, {"teams only", dept, false}, {"roles only", roles, false}, {"neither", nil, false}, {"null", null, false}} {
+		p, err := trusting(t, c).Person(t.Context(), idp.IDToken(t, "x@example.org", "n", now, tt.claims), now)
+		if err != nil || p.SaysGroups() != tt.says {
+			t.Errorf("%s: says groups %v, %v", tt.name, p.SaysGroups(), err)
+		}
+	}
 }
 
 func TestUserClaims(t *testing.T) {
@@ -304,8 +329,12 @@ func TestOIDCWorkloads(t *testing.T) {
 	if err != nil || w.Issuer() != idp.URL || w.Subject() != "system:serviceaccount:prod:triage" || w.SPIFFEID() != "" || w.Key() != "" {
 		t.Fatalf("%+v, %v", w, err)
 	}
-	if ns, _ := w.Claims().Get("kubernetes.io"); ns.IsNull() {
-		t.Error("the claims are lost")
+	for name, want := range map[string]string{
+		"kubernetes.io.namespace": "prod", "kubernetes.io.serviceaccount.name": "triage", "kubernetes.io": "", "kubernetes.io.uid": "", "aud": "", "kubernetes": "", "": "",
+	} {
+		if got, ok := w.Claim(name); ok != (want != "") || ok && got != want {
+			t.Errorf("claim %q is %q, %v", name, got, ok)
+		}
 	}
 	if _, err := trust.Workload(t.Context(), idp.Sign(t, "at+jwt", m{"sub": "job", "aud": "ci"}, now), []string{base}, now); err != nil {
 		t.Errorf("the provider's own audience: %v", err)

@@ -26,9 +26,11 @@ type Evidence struct {
 // but for "replay_cache_full", of kind EUnavailable.
 type Verifier struct {
 	issuer *Issuer
-	proofs *replays
-	nonces *nonces
-	trust  atomic.Pointer[Trust]
+	// Proofs without a token are apart: anybody can make them, and could else
+	// fill what the holders of tokens need.
+	proofs, entry *replays
+	nonces        *nonces
+	trust         atomic.Pointer[Trust]
 
 	// A token whose signature was checked need not be checked again. What it
 	// is bound to is proved on every request.
@@ -40,7 +42,7 @@ type Verifier struct {
 // starts: proofs from before are refused, since it cannot know whether they
 // were used. Until SetTrust, no certificate counts.
 func NewVerifier(issuer *Issuer, now time.Time) *Verifier {
-	return &Verifier{issuer: issuer, proofs: newReplays(now, ProofAge), nonces: newNonces(), tokens: make(map[string]checked)}
+	return &Verifier{issuer: issuer, proofs: newReplays(now, ProofAge), entry: newReplays(now, ProofAge), nonces: newNonces(), tokens: make(map[string]checked)}
 }
 
 // SetTrust says whose certificates count.

@@ -38,6 +38,9 @@ type Options struct {
 	Catalog  map[string][]byte
 	Policies policy.Files
 	Groups   []approval.Group
+	// Users are those of the config, with their groups; none: everybody is
+	// known.
+	Users map[string][]string
 	// AllowAll replaces the base bundle by one rule that permits everything.
 	AllowAll bool
 }
@@ -82,7 +85,7 @@ func New(t testing.TB, o Options) *Gate {
 	check()
 	g.Key, err = identity.NewAgentKey(Domain, "bot")
 	check()
-	g.Directory = gateway.NewDirectory(nil, g.Now)
+	g.Directory = gateway.NewDirectory(o.Users, g.Now)
 	g.Desk = approval.NewDesk(g.Store, o.Groups, g.Now)
 	g.Gateway = gateway.New(gateway.Config{
 		Engine: "test", Domain: Domain, Store: g.Store, Catalog: g.Catalog, Verifier: identity.NewVerifier(g.Issuer, g.Now().Add(-time.Minute)),

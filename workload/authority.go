@@ -23,6 +23,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/identity"
 )
 
 // Authority signs the X.509-SVIDs of one trust domain, on a machine without
@@ -47,8 +48,8 @@ func OpenAuthority(dir, domain string, now time.Time) (*Authority, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, authorityFile)
-	a := &Authority{domain: td, life: rootTTL, save: func(b []byte) error { return writeSecret(path, b) }}
-	b, err := readSecret(path)
+	a := &Authority{domain: td, life: rootTTL, save: func(b []byte) error { return identity.WriteKeyFile(path, b, true) }}
+	b, err := identity.ReadKeyFile(path)
 	if err != nil && sallyport.KindOf(err) != sallyport.ENotFound {
 		return nil, err
 	}
