@@ -110,7 +110,7 @@ func digest(s string) bool {
 
 // authorize shows the consent page.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
-	if len(r.URL.RawQuery) > maxForm {
+	if len(r.URL.RawQuery) > maxParam { // the answer brings it back as a parameter
 		s.page(w, refuse("invalid_request", "the request is too long"))
 		return
 	}

@@ -131,6 +131,7 @@ func TestDocuments(t *testing.T) {
 		"javascript redirect": {map[string]any{"redirect_uris": []string{redirect, "javascript:alert(1)"}}, false},
 		"http redirect":       {map[string]any{"redirect_uris": []string{redirect, "http://host.example/cb"}}, false},
 		"fragment redirect":   {map[string]any{"redirect_uris": []string{redirect, "https://host.example/cb#x"}}, false},
+		"look-alike redirect": {map[string]any{"redirect_uris": []string{redirect, "https://%D1%81laude.example/cb"}}, false},
 		"own scheme":          {map[string]any{"redirect_uris": []string{redirect, "cursor://anysphere/cb"}}, true},
 		"unknown members":     {map[string]any{"logo_uri": "https://host.example/l.png", "x": map[string]any{"y": 1}}, true},
 		"no list":             {map[string]any{"redirect_uris": redirect}, false},

@@ -34,10 +34,11 @@ type devices struct {
 	mu     sync.Mutex
 	byHash map[[32]byte]*device // by device code
 	byCode map[string]*device   // by user code, without the dash
+	from   map[string]int       // how many of an address
 }
 
 func newDevices() *devices {
-	return &devices{byHash: map[[32]byte]*device{}, byCode: map[string]*device{}}
+	return &devices{byHash: map[[32]byte]*device{}, byCode: map[string]*device{}, from: map[string]int{}}
 }
 
 // codeLetters are 20 consonants: no digit looks like one of them, and they
@@ -103,7 +104,7 @@ func (s *Server) deviceAuthorization(w http.ResponseWriter, r *http.Request) {
 	secret := newSecret()
 	d := &device{jkt: f["dpop_jkt"], from: address(r), with: string(agent), asked: now, expires: now.Add(deviceTTL), interval: devicePoll}
 	if !s.devices.put(secret, d, now) {
-		s.fail(w, r, refuse("temporarily_unavailable", "too many sign-ins at one time; try again in a minute"))
+		s.fail(w, r, busy("there are too many sign-ins at one time"))
 		return
 	}
 	// There is no verification_uri_complete: a link that a stranger sends must
@@ -117,16 +118,18 @@ func (s *Server) deviceAuthorization(w http.ResponseWriter, r *http.Request) {
 func (ds *devices) put(secret string, d *device, now time.Time) bool {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	if len(ds.byHash) >= maxDevices {
+	full := func() bool { return len(ds.byHash) >= maxDevices || ds.from[d.from] >= maxDevicesFrom }
+	if full() {
 		for h, o := range ds.byHash {
 			if !now.Before(o.expires) {
 				ds.drop(h, o)
 			}
 		}
 	}
-	if len(ds.byHash) >= maxDevices {
+	if full() {
 		return false
 	}
+	ds.from[d.from]++
 	code := newUserCode()
 	for ds.byCode[code] != nil {
 		code = newUserCode()
@@ -141,6 +144,9 @@ func (ds *devices) put(secret string, d *device, now time.Time) bool {
 func (ds *devices) drop(h [32]byte, d *device) {
 	delete(ds.byHash, h)
 	delete(ds.byCode, typed(d.code))
+	if ds.from[d.from]--; ds.from[d.from] == 0 {
+		delete(ds.from, d.from)
+	}
 }
 
 // pending returns a sign-in that waits for its answer, as it is now.

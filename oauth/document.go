@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
 )
 
@@ -21,6 +22,7 @@ type documents struct {
 	flight singleflight.Group
 	slots  chan struct{}
 	hosts  *rates // nobody is to be flooded through this server
+	askers *rates // nor is one address to take all the slots
 
 	mu   sync.Mutex
 	kept map[string]document // by kind and URL
@@ -34,7 +36,7 @@ type document struct {
 }
 
 func newDocuments(fetch func(ctx context.Context, url string) ([]byte, error)) *documents {
-	return &documents{fetch: fetch, slots: make(chan struct{}, maxFetchers), hosts: newRates(fetchesPerMinute), kept: map[string]document{}}
+	return &documents{fetch: fetch, slots: make(chan struct{}, maxFetchers), hosts: newRates(fetchesPerMinute), askers: newRates(askedPerMinute), kept: map[string]document{}}
 }
 
 // get returns the client whose id is a URL.
@@ -115,27 +117,24 @@ func (d *documents) load(ctx context.Context, kind, url string, now time.Time, r
 	if d.fetch == nil {
 		return nil, refuse("invalid_client", "this server fetches no documents of clients")
 	}
+	// The last known one counts for a while, whatever keeps from fetching it:
+	// strangers must not shut a client out by asking for others.
+	stale := ok && kept.err == nil && now.Sub(kept.fetched) < documentStale
+	if from, _ := ctx.Value(addressKey{}).(string); !stale && !d.askers.take(from, now) {
+		return nil, busy("too many unknown clients are named from your address")
+	}
 	// Who waits may go away; the fetch goes on for the others.
 	ch := d.flight.DoChan(key, func() (any, error) {
-		u, err := neturl.Parse(url)
-		if err != nil || !d.hosts.take(u.Host, now) {
-			return nil, refuse("temporarily_unavailable", "too many documents are asked for from that host; try again in a minute")
+		text, err := d.fetchOne(context.WithoutCancel(ctx), url, now)
+		if err != nil && stale {
+			kept.next = now.Add(documentFailed)
+			d.keep(key, kept, now)
+			return kept.value, nil
 		}
-		select {
-		case d.slots <- struct{}{}:
-			defer func() { <-d.slots }()
-		default:
-			return nil, refuse("temporarily_unavailable", "too many documents of clients are being fetched; try again")
+		if sallyport.KindOf(err) == sallyport.EExhausted {
+			return nil, err // it was not asked for
 		}
-		c, stop := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-		defer stop()
-		text, err := d.fetch(c, url)
 		if err != nil {
-			if ok && kept.err == nil && now.Sub(kept.fetched) < documentStale {
-				kept.next = now.Add(documentFailed)
-				d.keep(key, kept, now)
-				return kept.value, nil
-			}
 			err = refuse("invalid_client", "the document at %s cannot be fetched", clip(url))
 			d.keep(key, document{err: err, next: now.Add(documentFailed)}, now)
 			return nil, err
@@ -154,6 +153,28 @@ func (d *documents) load(ctx context.Context, kind, url string, now time.Time, r
 	case <-ctx.Done():
 		return nil, refuse("temporarily_unavailable", "the document of the client was not fetched in time")
 	}
+}
+
+// busy refuses what may be asked again in a minute.
+func busy(text string) error {
+	return &fault{"temporarily_unavailable", &sallyport.Error{Kind: sallyport.EExhausted, Code: "rate", Text: text, Fix: "try again in a minute"}}
+}
+
+// fetchOne fetches within the bounds; beyond one the error is EExhausted.
+func (d *documents) fetchOne(ctx context.Context, url string, now time.Time) ([]byte, error) {
+	u, err := neturl.Parse(url)
+	if err != nil || !d.hosts.take(u.Host, now) {
+		return nil, busy("too many documents are asked for from that host")
+	}
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+	default:
+		return nil, busy("too many documents of clients are being fetched")
+	}
+	ctx, stop := context.WithTimeout(ctx, fetchTimeout)
+	defer stop()
+	return d.fetch(ctx, url)
 }
 
 // keep remembers a document. At the bound, what is due for another look goes

@@ -53,6 +53,9 @@ func (s *Server) Exchange(ctx context.Context, f Form, c Caller) (Token, error) 
 	if err != nil {
 		return Token{}, err
 	}
+	if !s.starts.take(agent.agent.ID+" "+user.ID, s.c.Now()) {
+		return Token{}, busy("the agent starts tasks for this user too often")
+	}
 	v, err := s.start(ctx, d, user, agent.agent, b.holder)
 	if err != nil {
 		return Token{}, err
@@ -264,6 +267,9 @@ func (s *Server) renew(ctx context.Context, f Form, c Caller, d TaskRequest, a g
 	}
 	if err := s.c.Gateway.Renewable(st.View); err != nil {
 		return Token{}, as("invalid_grant", err)
+	}
+	if !s.turns.take(string(id), s.c.Now()) {
+		return Token{}, busy("the tokens of one task are renewed too often")
 	}
 	if err := s.record(ctx, eventRenew, id, map[string]any{"agent": a.ID, "binding": string(b.binding), "resource": resource}, ""); err != nil {
 		return Token{}, err

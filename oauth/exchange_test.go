@@ -330,11 +330,15 @@ func TestIDJAG(t *testing.T) {
 		change    map[string]string
 		word      string
 	}{
-		"twice":              {once, nil, "invalid_grant"},
-		"another client":     {jag(map[string]any{"client_id": clientID}), nil, "invalid_grant"},
-		"another server":     {jag(map[string]any{"aud": "https://other.example"}), nil, "invalid_grant"},
-		"another resource":   {jag(nil), map[string]string{"resource": base + "/mcp/tickets"}, "invalid_target"},
-		"other slots":        {jag(nil), map[string]string{"authorization_details": `[{"type":"sallyport_task","template":"triage","slots":{"ticket":"T-2"}}]`}, "invalid_authorization_details"},
+		"twice":            {once, nil, "invalid_grant"},
+		"another client":   {jag(map[string]any{"client_id": clientID}), nil, "invalid_grant"},
+		"another server":   {jag(map[string]any{"aud": "https://other.example"}), nil, "invalid_grant"},
+		"another resource": {jag(nil), map[string]string{"resource": base + "/mcp/tickets"}, "invalid_target"},
+		"other slots":      {jag(nil), map[string]string{"authorization_details": `[{"type":"sallyport_task","template":"triage","slots":{"ticket":"T-2"}}]`}, "invalid_authorization_details"},
+		"longer": {
+			jag(map[string]any{"authorization_details": []any{map[string]any{"type": "sallyport_task", "template": "triage", "ttl": "5m", "slots": map[string]any{"ticket": "T-1"}}}}),
+			map[string]string{"authorization_details": ticketTask}, "invalid_authorization_details",
+		},
 		"wider scope":        {jag(nil), map[string]string{"scope": "task:reading"}, "invalid_scope"},
 		"others' template":   {jag(map[string]any{"scope": "task", "authorization_details": []any{map[string]any{"type": "sallyport_task", "template": "reading"}}}), nil, "invalid_authorization_details"},
 		"of a public client": {jag(map[string]any{"client_id": clientID}), map[string]string{"client_id": clientID, "client_assertion": "", "client_assertion_type": ""}, "invalid_client"},

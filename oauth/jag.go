@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"time"
 
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
@@ -113,7 +114,7 @@ func (s *Server) jagTask(f Form, a gateway.Agent, jag identity.JAG) (TaskRequest
 		}
 		if f["authorization_details"] != "" && !jag.Details.IsNull() {
 			most, err := details(string(allowed(jag)))
-			if err != nil || most.Template != d.Template || !sameSlots(most.Slots, d.Slots) {
+			if err != nil || most.Template != d.Template || !sameSlots(most.Slots, d.Slots) || !noLonger(most.TTL, d.TTL) {
 				return TaskRequest{}, refuse("invalid_authorization_details", "authorization_details are others than the assertion's")
 			}
 		}
@@ -135,6 +136,17 @@ func allowed(jag identity.JAG) []byte {
 		return nil
 	}
 	return jag.Details.Canonical()
+}
+
+// noLonger reports whether a task lasts at most as long as the provider said,
+// if it said how long.
+func noLonger(set, asked string) bool {
+	if set == "" {
+		return true
+	}
+	most, err := time.ParseDuration(set)
+	ttl, err2 := time.ParseDuration(asked)
+	return err == nil && err2 == nil && ttl <= most
 }
 
 // sameSlots reports whether every slot that the provider set has its value.

@@ -20,7 +20,7 @@ const (
 	maxJTI         = 256
 	maxUserCode    = 32 // bytes as typed
 	maxUserAgent   = 120
-	maxFetchers    = 16 // documents fetched at one time
+	maxFetchers    = 64 // documents fetched at one time
 	fetchTimeout   = 10 * time.Second
 	documentFresh  = 5 * time.Minute // a document that changed takes effect within it
 	documentStale  = time.Hour       // how long one counts that cannot be fetched again
@@ -29,7 +29,7 @@ const (
 	// maxCodes, maxDevices, maxDocuments, maxGrants, maxReplays and maxBuckets
 	// bound what is kept in memory for strangers.
 	maxCodes     = 10_000
-	maxDevices   = 1_000
+	maxDevices   = 10_000
 	maxDocuments = 1_000
 	maxGrants    = 200_000
 	maxReplays   = 100_000
@@ -42,9 +42,14 @@ const (
 	assertionLong = 5 * time.Minute // a client's assertion may last no longer
 	skew          = 5 * time.Second
 
+	maxDevicesFrom = 60 // sign-ins of devices under way from one address
+
 	// What one address may do per minute, in bursts of as much.
 	ratePerMinute     = 60
-	refreshPerMinute  = 60 // of one grant: each writes a record
-	fetchesPerMinute  = 20 // of documents from one host
-	userCodePerMinute = 10 // user codes that one person may try
+	requestsPerMinute = 3_000 // of tokens: a company may stand behind one address
+	askedPerMinute    = 60    // documents that are not known yet
+	refreshPerMinute  = 60    // of one grant or task: each writes a record
+	startsPerMinute   = 120   // tasks of one agent for one user: each writes records
+	fetchesPerMinute  = 20    // of documents from one host
+	userCodePerMinute = 10    // user codes that one person may try
 )

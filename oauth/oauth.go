@@ -35,9 +35,11 @@ type Server struct {
 	devices   *devices
 	grants    *grants
 	seen      *replays // assertions of clients
-	strangers *rates   // by address
+	strangers *rates   // by address, or by person where one is signed in
+	requests  *rates   // of tokens, by address
 	typed     *rates   // user codes, by person
-	turns     *rates   // refresh tokens, by grant
+	turns     *rates   // renewals, by grant or task
+	starts    *rates   // tasks, by agent and user
 }
 
 // Config is what a Server works with.
@@ -87,7 +89,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{
 		c: c, mux: http.NewServeMux(), documents: newDocuments(c.FetchClient), codes: newCodes(), devices: newDevices(),
-		seen: newReplays(c.Now()), strangers: newRates(ratePerMinute), typed: newRates(userCodePerMinute), turns: newRates(refreshPerMinute),
+		seen: newReplays(c.Now()), strangers: newRates(ratePerMinute), requests: newRates(requestsPerMinute), typed: newRates(userCodePerMinute),
+		turns: newRates(refreshPerMinute), starts: newRates(startsPerMinute),
 	}
 	for use, key := range map[string]*[]byte{"client id": &s.keys.client, "refresh token": &s.keys.refresh, "form": &s.keys.form} {
 		k, err := hkdf.Key(sha256.New, c.Secret, nil, "sallyport oauth "+use, 32)
@@ -109,19 +112,33 @@ func (s *Server) routes() {
 		s.open("GET", p, s.metadata)
 	}
 	s.open("GET", "/oauth/jwks", s.jwks)
-	s.open("POST", "/oauth/token", s.token)
-	s.open("POST", "/oauth/register", s.limited(s.register))
-	s.mux.HandleFunc("POST /oauth/introspect", s.introspect)
-	s.mux.HandleFunc("POST /oauth/revoke", s.revoke)
-	s.mux.HandleFunc("POST /oauth/device_authorization", s.limited(s.deviceAuthorization))
-	s.mux.HandleFunc("GET /oauth/authorize", s.limited(s.authorize))
-	s.mux.HandleFunc("POST /oauth/authorize", s.limited(s.consented))
-	s.mux.HandleFunc("GET /oauth/device", s.limited(s.devicePage))
-	s.mux.HandleFunc("POST /oauth/device", s.limited(s.deviceAnswer))
+	s.open("POST", "/oauth/token", s.limited(s.requests, address, s.token))
+	s.open("POST", "/oauth/register", s.limited(s.strangers, address, s.register))
+	s.mux.HandleFunc("POST /oauth/introspect", s.limited(s.requests, address, s.introspect))
+	s.mux.HandleFunc("POST /oauth/revoke", s.limited(s.requests, address, s.revoke))
+	s.mux.HandleFunc("POST /oauth/device_authorization", s.limited(s.strangers, address, s.deviceAuthorization))
+	s.mux.HandleFunc("GET /oauth/authorize", s.limited(s.strangers, s.visitor, s.authorize))
+	s.mux.HandleFunc("POST /oauth/authorize", s.limited(s.strangers, s.visitor, s.consented))
+	s.mux.HandleFunc("GET /oauth/device", s.limited(s.strangers, s.visitor, s.devicePage))
+	s.mux.HandleFunc("POST /oauth/device", s.limited(s.strangers, s.visitor, s.deviceAnswer))
 }
 
 // ServeHTTP answers a request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), addressKey{}, address(r))))
+}
+
+// addressKey is where the context of a request from afar has its address.
+type addressKey struct{}
+
+// visitor is the person who is signed in with a browser, else its address:
+// many people may share one.
+func (s *Server) visitor(r *http.Request) string {
+	if p, ok := s.c.Session(r); ok {
+		return "user " + p.User().ID
+	}
+	return address(r)
+}
 
 // open serves an endpoint that programs in a browser of any origin may use:
 // nothing about it depends on a cookie, and none is sent or read.
@@ -140,14 +157,13 @@ func (s *Server) open(method, path string, h http.HandlerFunc) {
 	})
 }
 
-// limited bounds how often one address may ask for what costs a fetch, memory
-// or a guess.
-func (s *Server) limited(h http.HandlerFunc) http.HandlerFunc {
+// limited bounds how often one asker may ask for what costs a fetch, memory, a
+// signature or a guess.
+func (s *Server) limited(rate *rates, who func(*http.Request) string, h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !s.strangers.take(address(r), s.c.Now()) {
+		if !rate.take(who(r), s.c.Now()) {
 			w.Header().Set("Retry-After", "60")
-			err := &fault{"temporarily_unavailable", sallyport.Errorf(sallyport.EExhausted, "rate", "too many requests from your address; try again in a minute")}
-			s.fail(w, r, err)
+			s.fail(w, r, busy("there are too many requests from you"))
 			return
 		}
 		h(w, r)

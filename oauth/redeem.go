@@ -143,21 +143,24 @@ func (s *Server) refresh(ctx context.Context, f Form, who party, jkt string) (To
 		return Token{}, refuse("invalid_scope", "the scope is wider than what was granted")
 	}
 	if !s.turns.take(g.id, now) {
-		return Token{}, &fault{"temporarily_unavailable", sallyport.Errorf(sallyport.EExhausted, "rate", "the tokens of one grant are renewed at most %d times a minute", refreshPerMinute)}
+		return Token{}, busy("the tokens of one grant are renewed too often")
 	}
 	if g.Task == "" {
 		return s.renewUser(ctx, g)
 	}
-	return s.renewTask(ctx, g)
+	return s.renewTask(ctx, g, who)
 }
 
-func (s *Server) renewTask(ctx context.Context, g *grant) (Token, error) {
+func (s *Server) renewTask(ctx context.Context, g *grant, who party) (Token, error) {
 	st, err := s.c.Store.View(ctx, g.Task)
 	if err == nil {
 		err = s.c.Gateway.Renewable(st.View)
 	}
 	if err != nil {
 		return Token{}, as("invalid_grant", err)
+	}
+	if a, err := s.c.Directory.Match(who.workload); err != nil || a.ID != st.Mandate.Agent.ID {
+		return Token{}, refuse("invalid_grant", "the client is not registered as %s any more", st.Mandate.Agent.ID)
 	}
 	b := bound{binding: g.Binding, holder: g.Holder, client: g.Client}
 	if b.holder != st.Mandate.Holder {

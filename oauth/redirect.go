@@ -22,6 +22,11 @@ func redirectURI(s string) (*url.URL, bool) {
 	if err != nil || u.User != nil || u.Fragment != "" || strings.Contains(s, "#") {
 		return nil, false
 	}
+	// url.Parse decodes percent signs in a host into letters of any script, of
+	// which some look like others on a page. As xn-- they do not.
+	if strings.ContainsFunc(u.Host, func(r rune) bool { return r >= 0x80 }) {
+		return nil, false
+	}
 	switch u.Scheme {
 	case "https":
 		return u, u.Hostname() != "" && u.Opaque == ""
