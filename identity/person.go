@@ -43,7 +43,8 @@ func (t *Trust) IDToken(ctx context.Context, issuer, token, nonce string, now ti
 }
 
 // Person checks a subject_token (RFC 8693 section 2.1): an ID token or JWT
-// access token (RFC 9068) of a login provider that was made for the gateway.
+// access token (RFC 9068), made for the gateway, of a provider whose tokens
+// may stand for people.
 // It counts no longer than the token.
 func (t *Trust) Person(ctx context.Context, token string, now time.Time) (Person, error) {
 	f, err := parseForeign(token, "", "JWT", "at+jwt")
@@ -51,8 +52,10 @@ func (t *Trust) Person(ctx context.Context, token string, now time.Time) (Person
 		return Person{}, err
 	}
 	s := t.providers[text(f.claims, "iss")]
-	if s == nil || !s.p.Login {
-		return Person{}, unauthenticated("token_issuer", "people do not sign in at the token's issuer")
+	if s == nil || !s.p.SubjectTokens {
+		e := unauthenticated("token_issuer", "tokens of this issuer do not stand for their people")
+		e.Fix = "the person signs in (sallyport login); or an operator trusts the issuer with it: for: [login, subject-tokens]"
+		return Person{}, e
 	}
 	until, err := s.ours(ctx, f, s.p.Audience, now)
 	if err != nil {

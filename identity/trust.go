@@ -67,6 +67,10 @@ type Provider struct {
 	// Login: its people may sign in. Workloads: its tokens may name agents.
 	// IDJAG: its identity assertions count.
 	Login, Workloads, IDJAG bool
+	// SubjectTokens: an agent that has a token of a person shows it in place of
+	// them (RFC 8693), and nobody is asked. Whoever may log in is not a reason
+	// for that: the token of a login is no order to an agent.
+	SubjectTokens bool
 	// UserClaim is the claim that is the user's id: email if empty, which the
 	// provider must have verified. With sub the id is issuer#sub. Any other is
 	// taken as it is: name none that people can set themselves.
@@ -173,6 +177,8 @@ func (p Provider) checked() (Provider, error) {
 		return p, badProvider(p, "", "the address of its keys is not an https URL")
 	case !p.Login && !p.Workloads && !p.IDJAG:
 		return p, badProvider(p, "say login, workloads or id_jag", "it is trusted with nothing")
+	case p.SubjectTokens && !p.Login:
+		return p, badProvider(p, "say login as well", "its tokens stand for people, who do not sign in there")
 	case p.Login && (len(p.Audience) == 0 || p.Audience[0] == ""):
 		return p, badProvider(p, "name the client id that the gateway has there", "people sign in there, and it has no audience")
 	case p.SessionTTL < 0 || p.SessionTTL > MaxSessionTTL:

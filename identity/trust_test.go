@@ -269,6 +269,10 @@ func TestPersons(t *testing.T) {
 	}
 	_, err = trust.Person(t.Context(), idp.Sign(t, "at+jwt", m{"sub": "cli", "client_id": "cli", "aud": identitytest.ClientID, "email": "dana@example.org", "email_verified": true}, now), now)
 	want(t, "a client's own token", err, sallyport.EUnauthenticated, "token_subject")
+	loginOnly := idp.Config()
+	loginOnly.SubjectTokens = false
+	_, err = trusting(t, loginOnly).Person(t.Context(), idp.IDToken(t, "dana@example.org", "n", now, nil), now)
+	want(t, "a token of a provider that people only sign in at", err, sallyport.EUnauthenticated, "token_issuer")
 	_, err = trust.Person(t.Context(), idp.IDToken(t, "dana@example.org", "n", now, m{"aud": "another"}), now)
 	want(t, "a token that another client was given", err, sallyport.EUnauthenticated, "token_audience")
 	_, err = trust.IDToken(t.Context(), idp.URL, idp.Sign(t, "at+jwt", m{"sub": "u", "aud": identitytest.ClientID, "nonce": "n", "email": "dana@example.org", "email_verified": true}, now), "n", now)

@@ -60,7 +60,8 @@ type OIDCConfig struct {
 	Issuer   string     `yaml:"issuer"`
 	Name     string     `yaml:"name"` // on the sign-in page; default: the host
 	Audience stringList `yaml:"audience"`
-	// For says what its tokens are good for: login, workloads, id-jag.
+	// For says what its tokens are good for: login, workloads, id-jag, and
+	// subject-tokens, with which agents show for whom they act.
 	For        stringList `yaml:"for"`
 	JWKS       string     `yaml:"jwks"`
 	Algorithms []string   `yaml:"algorithms"`
@@ -132,8 +133,8 @@ func (c *IdentityConfig) check(bad func(fix, format string, args ...any) error) 
 			return bad("audience: sallyport", "%s: say which audience its tokens must have", where)
 		}
 		for _, f := range o.For {
-			if !slices.Contains([]string{"login", "workloads", "id-jag"}, f) {
-				return bad("it is one of login, workloads, id-jag", "%s: for %q is not known", where, f)
+			if !slices.Contains([]string{"login", "workloads", "id-jag", "subject-tokens"}, f) {
+				return bad("it is one of login, workloads, id-jag, subject-tokens", "%s: for %q is not known", where, f)
 			}
 		}
 		for _, d := range o.Domains {
@@ -167,10 +168,12 @@ func (o *OIDCConfig) provider() identity.Provider {
 	p := identity.Provider{
 		Issuer: o.Issuer, JWKSURL: o.JWKS, Audience: o.Audience, Algs: o.Algorithms,
 		Login: o.login(), Workloads: slices.Contains(o.For, "workloads"), IDJAG: slices.Contains(o.For, "id-jag"),
-		UserClaim: o.User, Domains: o.Domains, SessionTTL: time.Duration(o.Session),
+		SubjectTokens: slices.Contains(o.For, "subject-tokens"),
+		UserClaim:     o.User, Domains: o.Domains, SessionTTL: time.Duration(o.Session),
 	}
-	if o.ClientID != "" && !slices.Contains(p.Audience, o.ClientID) {
-		p.Audience = append([]string{o.ClientID}, p.Audience...) // of the ID tokens
+	if o.ClientID != "" {
+		// The first is that of the ID tokens.
+		p.Audience = append([]string{o.ClientID}, slices.DeleteFunc(slices.Clone(o.Audience), func(a string) bool { return a == o.ClientID })...)
 	}
 	if o.Groups != nil {
 		p.Groups = append(p.Groups, identity.GroupClaim{Claim: o.Groups.Claim, Prefix: "Team::", Map: o.Groups.Map})

@@ -82,10 +82,10 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Config trusts the provider with logins of example.org; change it as the
+// Config trusts the provider with people of example.org; change it as the
 // test needs.
 func (p *Provider) Config() identity.Provider {
-	return identity.Provider{Issuer: p.URL, Audience: []string{ClientID}, Login: true, Domains: []string{"example.org"}}
+	return identity.Provider{Issuer: p.URL, Audience: []string{ClientID}, Login: true, SubjectTokens: true, Domains: []string{"example.org"}}
 }
 
 // Down makes every answer 503, or ends that.
