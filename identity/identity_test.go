@@ -400,6 +400,29 @@ func TestReplayCacheFailsClosed(t *testing.T) {
 	}
 }
 
+// TestStrangersDoNotFillTheReplayCache: anybody can prove a key at the token
+// endpoint; who has a token is served all the same.
+func TestStrangersDoNotFillTheReplayCache(t *testing.T) {
+	r := newRoom(t)
+	r.v.entry.most, r.v.proofs.most = 2, 2
+	for n := range 4 {
+		k, err := NewAgentKey("example.com", "stranger")
+		if err != nil {
+			t.Fatal(err)
+		}
+		proof, err := ProveKey(k, "POST", "https://gate.example/oauth/token", "", testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = r.v.Proof(proof, "POST", "https://gate.example/oauth/token", "", testNow); (n < 2) != (err == nil) {
+			t.Errorf("proof %d: %v", n, err)
+		}
+	}
+	if _, err := r.v.Verify(r.evidence(t, testNow), testNow); err != nil {
+		t.Errorf("a task: %v", err)
+	}
+}
+
 func TestOneProofOneUse(t *testing.T) {
 	r := newRoom(t)
 	ev := r.evidence(t, testNow)

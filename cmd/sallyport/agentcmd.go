@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -49,7 +51,7 @@ func (r *registration) flags(c *cobra.Command) {
 	f.StringSliceVar(&r.claims, "claim", nil, "NAME=VALUE that its token must have, such as the digest of what was deployed")
 	f.StringSliceVar(&r.clients, "client", nil, "id of the OAuth client that is this agent; * is every client that no other agent names")
 	f.StringVar(&r.executable, "executable", "", "path of the program that is this agent, on this machine")
-	f.StringVar(&r.account, "account", "", "the account of this machine that runs it")
+	f.StringVar(&r.account, "account", "", "the account of this machine that runs it (default: yours)")
 	f.StringVar(&r.digest, "digest", "", "sha256:... of the program, if it is pinned")
 }
 
@@ -85,6 +87,13 @@ func (r *registration) identities() ([]gateway.AgentIdentity, error) {
 		}
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--executable: %w", err)}
+		}
+		if r.account == "" {
+			me, err := user.Current()
+			if err != nil {
+				return nil, usageError{errors.New("--account: say which account runs the program")}
+			}
+			r.account = me.Username
 		}
 		out = append(out, gateway.AgentIdentity{Executable: path, Account: r.account, Digest: r.digest})
 	} else if r.account != "" || r.digest != "" {

@@ -38,7 +38,8 @@ func (l ownListener) Accept() (net.Conn, error) {
 }
 
 // peerUID is the account that has the other end of a loopback TCP connection,
-// as /proc/net/tcp says (proc(5)). It is the account that made the socket.
+// as /proc/net/tcp says (proc(5)). It is the account that made the socket. One
+// that was closed at once is nobody's: the kernel shows it as root's.
 func peerUID(c net.Conn) (int, error) {
 	peer, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
@@ -66,14 +67,14 @@ func findSocket(table string, local, remote netip.AddrPort) (uid int, ok bool, e
 	lines := bufio.NewScanner(f)
 	lines.Scan() // the header
 	for lines.Scan() {
-		// sl local_address rem_address st tx:rx tr:when retrnsmt uid ...
+		// sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode
 		w := strings.Fields(lines.Text())
-		if len(w) < 8 {
+		if len(w) < 10 {
 			continue
 		}
 		l, lok := procAddr(w[1])
 		r, rok := procAddr(w[2])
-		if lok && rok && l == local && r == remote {
+		if lok && rok && l == local && r == remote && w[9] != "0" {
 			uid, err := strconv.Atoi(w[7])
 			return uid, err == nil, err
 		}

@@ -120,3 +120,29 @@ func TestTheDoorServesItsOwnAccount(t *testing.T) {
 		t.Errorf("account %s is taken for %d", strconv.Itoa(nobody), uid)
 	}
 }
+
+// Who sends something to the door and is gone is nobody, not root: the kernel
+// shows a socket that no process has any more with the account 0.
+func TestTheDoorDoesNotServeTheDead(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("POST / HTTP/1.1\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if uid, err := peerUID(s); err == nil {
+		t.Errorf("it is taken for account %d", uid)
+	}
+}

@@ -132,7 +132,7 @@ func (s *session) child(ctx context.Context, e *env, args []string) (int, error)
 		cmd.Env = append(cmd.Env, workloadapi.SocketEnv+"="+svids.Addr())
 	}
 	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM)
+	signal.Notify(term, syscall.SIGTERM, syscall.SIGHUP) // a terminal that closes must not leave the task behind
 	defer signal.Stop(term)
 	if err := cmd.Start(); err != nil {
 		return 0, usageError{fmt.Errorf("%s cannot be run: %w", argv[0], err)}
@@ -172,7 +172,9 @@ func mcpCommand(e *env) *cobra.Command {
 each message through the gateway, and ends the task when its input ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ss, err := s.start(cmd.Context(), e)
+			live, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // a host that closes its terminal
+			defer stop()
+			ss, err := s.start(live, e)
 			if err != nil {
 				return err
 			}
@@ -183,7 +185,7 @@ each message through the gateway, and ends the task when its input ends.`,
 			if server != "" {
 				target = target.JoinPath(server)
 			}
-			err = mcp.Bridge(cmd.Context(), e.stdin, e.stdout, mcp.BridgeConfig{URL: target.String(), Client: ss.http()})
+			err = mcp.Bridge(live, e.stdin, e.stdout, mcp.BridgeConfig{URL: target.String(), Client: ss.http()})
 			defer ss.Close()
 			ctx := context.WithoutCancel(cmd.Context())
 			if eerr := ss.client.EndTask(ctx, ss.token.Task, "completed"); eerr != nil {

@@ -26,6 +26,15 @@ func svidCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if e.socket == "" && e.gateway != "" {
+				gateway, err := gatewayURL(e.gateway)
+				if err != nil {
+					return err
+				}
+				if err := callsItself(gateway, st); err != nil {
+					return err
+				}
+			}
 			if keyFile == "" {
 				keyFile = defaultKeyFile(st.Domain, args[0])
 			}
@@ -33,7 +42,7 @@ func svidCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			proof, err := identity.Assert(key, "spiffe://"+st.Domain, time.Now())
+			proof, err := identity.Assert(key, st.Issuer, time.Now())
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -78,6 +79,11 @@ func (s *starter) startWith(ctx context.Context, c *api.Client, remote *signIn) 
 	if err != nil {
 		return nil, err
 	}
+	if remote != nil {
+		if err := callsItself(remote.gateway, st); err != nil {
+			return nil, err
+		}
+	}
 	slots := map[string]string{}
 	for _, kv := range s.slots {
 		k, v, ok := strings.Cut(kv, "=")
@@ -103,7 +109,20 @@ func (s *starter) startWith(ctx context.Context, c *api.Client, remote *signIn) 
 		_ = p.Close() // the first error is the one to tell
 		return nil, err
 	}
-	return ss, ss.isAgent(ctx, s.agent)
+	if err := ss.isAgent(ctx, s.agent); err != nil {
+		return nil, errors.Join(err, ss.Close())
+	}
+	return ss, nil
+}
+
+// callsItself checks that a gateway over the network has the name that it is
+// reached by. The agent's evidence is made for that name: a gateway that says
+// another's could use it there.
+func callsItself(gateway string, st api.Status) error {
+	if st.Issuer == gateway {
+		return nil
+	}
+	return &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "other_issuer", Text: fmt.Sprintf("the gateway at %s calls itself %q", gateway, st.Issuer), Fix: "if that is the gateway you mean, name it with --gateway"}
 }
 
 // isAgent checks that the evidence was of the agent that was meant: which

@@ -33,6 +33,8 @@ func userCommand(e *env) *cobra.Command {
 				switch {
 				case u.Offboarded:
 					st = "offboarded"
+				case u.Forgotten:
+					st = "forgotten"
 				case u.Issuer != "" && time.Now().After(u.Expires):
 					st = "sign-in lapsed"
 				}
