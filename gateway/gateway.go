@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type Gateway struct {
 	ends map[sallyport.ID]chan struct{} // closed when a task ends
 
 	holders holders
+	living  living
 	misuses misuses
 }
 
@@ -69,6 +71,7 @@ func New(c Config) *Gateway {
 		engine: c.Engine, domain: c.Domain, store: c.Store, catalog: c.Catalog, verifier: c.Verifier,
 		desk: c.Desk, dir: c.Directory, log: c.Log, now: c.Now,
 		ends: map[sallyport.ID]chan struct{}{}, holders: holders{by: map[string]map[sallyport.ID]string{}, of: map[sallyport.ID]string{}},
+		living: living{by: map[pair]map[sallyport.ID]time.Time{}, of: map[sallyport.ID]pair{}},
 	}
 }
 
@@ -146,6 +149,7 @@ func (g *Gateway) Ended(id sallyport.ID) <-chan struct{} {
 
 func (g *Gateway) ended(id sallyport.ID) {
 	g.holders.remove(id)
+	g.living.remove(id)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if ch := g.ends[id]; ch != nil {
@@ -293,6 +297,7 @@ func (g *Gateway) Restore(ctx context.Context) error {
 	living, err := g.store.Reader().Tasks(ctx, false, -1)
 	for _, t := range living {
 		g.holders.claim(t.Mandate.Holder, t.Mandate.Agent.ID, t.ID)
+		g.living.add(t.ID, t.Mandate, math.MaxInt, g.now())
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/sallyport-dev/sallyport/task"
 )
 
-// StartTask makes a task of a mandate that a human agreed to.
+// StartTask makes a task of a mandate that a human agreed to. One agent has at
+// most 256 living tasks for one user; beyond them the error is of kind
+// EExhausted, code too_many_tasks.
 func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, error) {
 	now := g.now().UTC().Truncate(time.Millisecond)
 	if !g.dir.KnowsUser(m.User.ID) {
@@ -45,8 +48,16 @@ func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, er
 		g.report(ctx, m.Agent.ID, "shared_key", a)
 		return task.View{}, &sallyport.Error{Kind: sallyport.EConflict, Code: "shared_key", Text: "a living task of agent " + a + " is bound to this key: two agents never share one", Fix: "make a key for each agent"}
 	}
+	if !g.living.add(v.ID, m, maxLiving, now) {
+		g.holders.remove(v.ID)
+		return task.View{}, &sallyport.Error{
+			Kind: sallyport.EExhausted, Code: "too_many_tasks", Text: fmt.Sprintf("agent %s has %d living tasks for this user", m.Agent.ID, maxLiving),
+			Fix: "end those that are done: sallyport task list, then sallyport task end",
+		}
+	}
 	if _, err := g.store.Create(ctx, v, e); err != nil {
 		g.holders.remove(v.ID)
+		g.living.remove(v.ID)
 		return task.View{}, err
 	}
 	// Whoever was offboarded or suspended since the first look may have had
