@@ -104,7 +104,7 @@ func conformanceServer(t *testing.T, bin string, stateless bool) string {
 	return "http://" + addr
 }
 
-var scenarioDir = regexp.MustCompile(`^(?:authorization-)?server-(.*)-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9-]+Z$`)
+var scenarioDir = regexp.MustCompile(`^(?:(?:authorization-)?server-)?(.*)-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9-]+Z$`)
 
 // checks reads the results that the suite left: for each scenario the sorted
 // list of its checks and how each came out.

@@ -21,13 +21,14 @@ import (
 // an assistant and for servers: each by its name on the PATH.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"sallyport": main,
-		"mcpcall":   mcpcall,
-		"mcplist":   mcplist,
-		"mcppost":   mcppost,
-		"mcpstub":   mcpstub,
-		"sdkclient": sdkclient,
-		"svidfetch": svidfetch,
+		"sallyport":  main,
+		"gateclient": gateclient,
+		"mcpcall":    mcpcall,
+		"mcplist":    mcplist,
+		"mcppost":    mcppost,
+		"mcpstub":    mcpstub,
+		"sdkclient":  sdkclient,
+		"svidfetch":  svidfetch,
 	})
 }
 

@@ -240,8 +240,9 @@ func (l *signIn) token(ctx context.Context) (string, error) {
 			token = s.Token
 			return nil
 		}
+		// An answer that nobody waits for would be lost, and the sign-in with it.
 		var a tokenAnswer
-		err = l.post(ctx, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.Refresh}, "client_id": {cliClient}}, &a)
+		err = l.post(context.WithoutCancel(ctx), "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.Refresh}, "client_id": {cliClient}}, &a)
 		var refused *oauthError
 		if errors.As(err, &refused) {
 			if refused.code == "invalid_grant" {
