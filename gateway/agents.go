@@ -413,8 +413,8 @@ type Offboarded struct {
 }
 
 // Offboard ends a person's standing: they are no known user any more, their
-// agents are suspended, the tasks of those agents and their own tasks are
-// revoked. It goes on past failures and can be repeated; an error says what is
+// sign-ins end, their agents are suspended, the tasks of those agents and their
+// own tasks are revoked. It goes on past failures and can be repeated; an error says what is
 // left.
 func (g *Gateway) Offboard(ctx context.Context, owner, by string) (Offboarded, error) {
 	out := Offboarded{Owner: owner}
@@ -424,11 +424,12 @@ func (g *Gateway) Offboard(ctx context.Context, owner, by string) (Offboarded, e
 		u.Offboarded, u.Groups, u.Expires = true, nil, time.Time{}
 		return nil
 	})
+	lerr := g.left(ctx, owner)
 	theirs, names, serr := g.suspendOf(ctx, owner, by)
 	out.Agents = names
 	tasks, terr := g.endTasks(ctx, by, func(m *task.Mandate) bool { return theirs[m.Agent.ID] || m.User.ID == owner })
 	out.Tasks = tasks
-	return out, errors.Join(err, serr, terr)
+	return out, errors.Join(err, lerr, serr, terr)
 }
 
 // Finding is one thing about the registry that a person should look at.

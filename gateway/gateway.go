@@ -49,6 +49,8 @@ type Gateway struct {
 	holders holders
 	living  living
 	misuses misuses
+
+	leave []func(ctx context.Context, user string) error
 }
 
 // Config is what a Gateway is made of.
@@ -73,6 +75,21 @@ func New(c Config) *Gateway {
 		ends: map[sallyport.ID]chan struct{}{}, holders: holders{by: map[string]map[sallyport.ID]string{}, of: map[sallyport.ID]string{}},
 		living: living{by: map[pair]map[sallyport.ID]time.Time{}, of: map[sallyport.ID]pair{}},
 	}
+}
+
+// OnLeave has f called when a person is offboarded or forgotten: what they
+// signed in with before must not count after. It is to be called before
+// anything is served.
+func (g *Gateway) OnLeave(f func(ctx context.Context, user string) error) {
+	g.leave = append(g.leave, f)
+}
+
+func (g *Gateway) left(ctx context.Context, user string) error {
+	var all error
+	for _, f := range g.leave {
+		all = errors.Join(all, f(ctx, user))
+	}
+	return all
 }
 
 // CheckLive reports why the caller's task cannot be served; nil if it lives.

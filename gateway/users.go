@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -144,7 +145,7 @@ func (g *Gateway) ForgetUser(ctx context.Context, id, by string) error {
 		return err
 	}
 	_, err = g.endTasks(ctx, by, func(m *task.Mandate) bool { return m.User.ID == id })
-	return err
+	return errors.Join(g.left(ctx, id), err)
 }
 
 // AddUser makes a person known who is not in the config: somebody invited.

@@ -121,6 +121,19 @@ func (gs *grants) of(id sallyport.ID) *grant {
 	return gs.byTask[id]
 }
 
+// ofUser lists the grants of a person's command lines.
+func (gs *grants) ofUser(user string) []*grant {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	var out []*grant
+	for _, g := range gs.byID {
+		if g.User == user {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
 func (gs *grants) get(id string) *grant {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()

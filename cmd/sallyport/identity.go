@@ -123,6 +123,10 @@ func (a *app) openLogin(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
+	a.gateway.OnLeave(func(_ context.Context, user string) error {
+		a.who.login.EndSessions(user)
+		return nil
+	})
 	strangers := outbound.Options{}
 	if a.cfg.Identity.DevClients {
 		strangers.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -280,9 +284,14 @@ func (a *app) mtlsConfig() *tls.Config {
 func (a *app) handler() http.Handler {
 	people := a.api.HTTP(func(r *http.Request) (identity.Person, error) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		return a.who.verifier.User(identity.Evidence{
+		p, err := a.who.verifier.User(identity.Evidence{
 			Scheme: scheme, Token: token, Proof: r.Header.Get("DPoP"), Method: r.Method, URL: a.issuer.URL() + r.URL.Path,
 		}, time.Now())
+		if err == nil && !a.directory.KnowsUser(p.User().ID) && !a.directory.Offboarded(p.User().ID) { // of whom the API speaks itself
+			// The token may outlast the sign-in by some minutes.
+			err = &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "sign_in_lapsed", Text: "user " + p.User().ID + " is not signed in any more", Fix: "sallyport login"}
+		}
+		return p, err
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path

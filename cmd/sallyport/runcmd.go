@@ -132,7 +132,10 @@ func (s *session) child(ctx context.Context, e *env, args []string) (int, error)
 		cmd.Env = append(cmd.Env, workloadapi.SocketEnv+"="+svids.Addr())
 	}
 	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM, syscall.SIGHUP) // a terminal that closes must not leave the task behind
+	signal.Notify(term, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup does
+		signal.Notify(term, syscall.SIGHUP) // a terminal that closes must not leave the task behind
+	}
 	defer signal.Stop(term)
 	if err := cmd.Start(); err != nil {
 		return 0, usageError{fmt.Errorf("%s cannot be run: %w", argv[0], err)}
@@ -172,7 +175,10 @@ func mcpCommand(e *env) *cobra.Command {
 each message through the gateway, and ends the task when its input ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			live, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // a host that closes its terminal
+			live, stop := cmd.Context(), func() {}
+			if !signal.Ignored(syscall.SIGHUP) {
+				live, stop = signal.NotifyContext(live, syscall.SIGHUP) // a host that closes its terminal
+			}
 			defer stop()
 			ss, err := s.start(live, e)
 			if err != nil {
