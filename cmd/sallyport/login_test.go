@@ -135,6 +135,12 @@ func TestCopiedLogin(t *testing.T) {
 	d.want(exitDenied, "not signed in", "whoami")
 
 	d, thief = h.signedIn(t, "dana"), h.desk(t)
+	s := d.state()
+	other := s
+	other.Gateway = "https://gate.test.example"
+	d.write(other)
+	d.want(exitDenied, "not signed in", "whoami") // it was another gateway's
+	d.write(s)
 	thief.take(d, d.file(), d.keyFile())
 	d.due()
 	d.want(exitOK, "dana@test.example", "whoami")

@@ -122,6 +122,11 @@ func (l *signIn) read() (loginState, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &s)
 	}
+	if err == nil && s.Gateway != l.gateway {
+		// Two URLs can have one file name. What one gateway gave is not for
+		// another's eyes.
+		return loginState{}, notSignedIn(l.gateway)
+	}
 	return s, err
 }
 
@@ -172,9 +177,9 @@ func (e *oauthError) atLogin() error {
 	case "expired_token":
 		return sallyport.Errorf(sallyport.EUnavailable, "login_timeout", "nobody signed in")
 	case "temporarily_unavailable", "server_error":
-		return sallyport.Errorf(sallyport.EUnavailable, "login_later", "%s", e.Error())
+		return sallyport.Errorf(sallyport.EUnavailable, "login_later", "the gateway says: %q", e.Error())
 	}
-	return sallyport.Errorf(sallyport.EForbidden, "login_refused", "the sign-in was refused: %s", e.Error())
+	return sallyport.Errorf(sallyport.EForbidden, "login_refused", "the sign-in was refused: %q", e.Error())
 }
 
 // post sends a form to an endpoint of the gateway with a proof of the key, and
