@@ -61,6 +61,10 @@ type Config struct {
 	// user ids, and groups of users (Role::admin).
 	Operators    []string `yaml:"operators"`
 	AllowedHosts []string `yaml:"allowed_hosts"`
+	// Proxies are the addresses and networks of the reverse proxies in front,
+	// whose X-Forwarded-For is believed; without them all who come through one
+	// share its rates.
+	Proxies []string `yaml:"proxies"`
 	// AllowedOrigins are web origins whose pages may call.
 	AllowedOrigins []string `yaml:"allowed_origins"`
 
@@ -265,6 +269,9 @@ func (c *Config) check() error {
 				return bad("it is one of sampling, elicitation, roots", "server %s: client feature %q is not known", name, f)
 			}
 		}
+	}
+	if _, s, ok := prefixes(c.Proxies); !ok {
+		return bad("proxies: [10.0.0.0/8]", "proxies: %q is neither an address nor a network", s)
 	}
 	if err := c.Identity.check(bad); err != nil {
 		return err

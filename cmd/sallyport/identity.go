@@ -279,13 +279,17 @@ func (a *app) mtlsConfig() *tls.Config {
 	return tlsconfig.MTLSServerConfig(a.who.source, a.who.source, tlsconfig.AuthorizeAny())
 }
 
-// public serves what others reach: MCP, the authorization server, the sign-in
+// handler serves what others reach: MCP, the authorization server, the sign-in
 // and the API for people who signed in.
 func (a *app) handler() http.Handler {
 	people := a.api.HTTP(func(r *http.Request) (identity.Person, error) {
+		if len(r.Header.Values("Authorization")) > 1 || len(r.Header.Values("DPoP")) > 1 {
+			// Whatever is in front may have read the other (RFC 9449 section 4.3).
+			return identity.Person{}, sallyport.Errorf(sallyport.EUnauthenticated, "token_scheme", "there is more than one Authorization or DPoP header")
+		}
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		p, err := a.who.verifier.User(identity.Evidence{
-			Scheme: scheme, Token: token, Proof: r.Header.Get("DPoP"), Method: r.Method, URL: a.issuer.URL() + r.URL.Path,
+			Scheme: scheme, Token: token, Proof: r.Header.Get("DPoP"), Method: r.Method, URL: a.issuer.URL() + r.URL.EscapedPath(),
 		}, time.Now())
 		if err == nil && !a.directory.KnowsUser(p.User().ID) && !a.directory.Offboarded(p.User().ID) { // of whom the API speaks itself
 			// The token may outlast the sign-in by some minutes.
@@ -339,8 +343,9 @@ func (a *app) rotate(ctx context.Context) {
 
 // server makes an HTTP server for a public listener.
 func (a *app) server() *http.Server {
+	proxies, _, _ := prefixes(a.cfg.Proxies) // checked with the config
 	return &http.Server{
-		Handler:           a.handler(),
+		Handler:           front(proxies, arrival, a.handler()),
 		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}

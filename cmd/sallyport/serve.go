@@ -109,13 +109,7 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 	if a.issuer, err = identity.OpenIssuer(data, cfg.TrustDomain, time.Now()); err != nil {
 		return nil, err
 	}
-	a.public = &url.URL{Scheme: "http", Host: a.listener.Addr().String()}
-	if cfg.TLS.Certificate != "" {
-		a.public.Scheme = "https"
-	}
-	if cfg.Public != "" {
-		a.public, _ = url.Parse(cfg.Public) // checked with the config
-	}
+	a.public = publicURL(cfg, a.listener.Addr().String())
 	a.issuer.SetURL(a.public.String())
 	if err := a.openIdentity(ctx, data); err != nil {
 		return nil, err
@@ -150,6 +144,23 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 		return nil, err
 	}
 	return a, a.serveAPI(desk)
+}
+
+// publicURL is where clients and browsers reach a gateway that listens on
+// addr, written as browsers write origins: what they send is compared with it.
+func publicURL(cfg *Config, addr string) *url.URL {
+	u := &url.URL{Scheme: "http", Host: addr}
+	if cfg.TLS.Certificate != "" {
+		u.Scheme = "https"
+	}
+	if cfg.Public != "" {
+		u, _ = url.Parse(cfg.Public) // checked with the config
+	}
+	u.Host = strings.ToLower(u.Host)
+	if p := u.Port(); p == "443" && u.Scheme == "https" || p == "80" && u.Scheme == "http" {
+		u.Host = strings.TrimSuffix(u.Host, ":"+p)
+	}
+	return u
 }
 
 // listen takes the port first: it is the start's most common failure, and
@@ -195,8 +206,8 @@ func catalogFiles(dir string) (map[string][]byte, error) {
 
 func (a *app) serveMCP() error {
 	hosts := append([]string{a.listener.Addr().String()}, a.cfg.AllowedHosts...)
-	if a.who.mtls != nil {
-		hosts = append(hosts, a.who.mtls.Addr().String())
+	if u, err := url.Parse(a.mtlsURL()); err == nil && u.Host != "" {
+		hosts = append(hosts, u.Host)
 	}
 	c := mcp.Config{
 		Gateway: a.gateway, Public: a.public, AllowedHosts: hosts, AllowedOrigins: a.cfg.AllowedOrigins,

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
@@ -66,6 +67,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.who = who
+	// What bounded strangers (a deadline for the whole request) would end the
+	// streams of those who are known.
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		x.out.refuse(canon.Value{}, refuse(http.StatusInternalServerError, codeInternal, "the connection is gone"))
+		return
+	}
 	if name != "" {
 		if x.srv = h.servers[name]; x.srv == nil {
 			x.out.refuse(canon.Value{}, refuse(http.StatusNotFound, codeInvalidRequest, "no server of this name is configured"))
