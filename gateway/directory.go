@@ -116,7 +116,9 @@ func (d *Directory) callable(chain []sallyport.Principal, now time.Time) error {
 		switch {
 		case !p.Known && p.Kind == sallyport.UserKind && d.lapsed(p.ID):
 			return &sallyport.Error{Kind: sallyport.EForbidden, Code: "sign_in_lapsed", Text: "the sign-in of user " + p.ID + " has lapsed", Fix: "sign in again: sallyport login"}
-		case !p.Known || p.Kind == sallyport.AgentKind && p.Owner == "":
+		case !p.Known && p.Kind == sallyport.UserKind:
+			return &sallyport.Error{Kind: sallyport.EForbidden, Code: pdp.CodeUnknownParty, Text: "user " + p.ID + " is not known here", Fix: "add the user under users in the config, or sign in: sallyport login"}
+		case !p.Known || p.Owner == "" && p.Kind == sallyport.AgentKind:
 			return sallyport.Errorf(sallyport.EForbidden, pdp.CodeUnknownParty, "%s %s is not registered", p.Kind, p.ID)
 		case p.Suspended:
 			return sallyport.Errorf(sallyport.EForbidden, pdp.CodeSuspended, "agent %s is suspended", p.ID)

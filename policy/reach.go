@@ -28,8 +28,8 @@ type Reach struct {
 }
 
 // Reach evaluates the rules partially: who asks and the tool are known, the
-// rest of the context is not. For comparisons in reports; no call is decided
-// by it. The user is context.user, the agent stands in context.chain, and
+// rest of the context is not, but that the task is bound to a key and the
+// server enforces. For comparisons in reports; no call is decided by it. The user is context.user, the agent stands in context.chain, and
 // reviewed is what the catalog says of the tool.
 func (b *Bundle) Reach(who, user, agent Principal, server, name string, reviewed bool) Reach {
 	t := b.tools[toolKey{server, name}]
@@ -87,8 +87,8 @@ func (b *Bundle) Reach(who, user, agent Principal, server, name string, reviewed
 	return say(AccessPermit, permits)
 }
 
-// unknownContext is a context of which only the people, the tool, and that
-// nobody has approved yet, are known.
+// unknownContext is a context of which only the people, the tool, the binding
+// and the mode, and that nobody has approved yet, are known.
 func unknownContext(u, a *principal, reviewed bool) types.Record {
 	m := types.RecordMap{
 		"user": u.entity.UID, "chain": types.NewSet(a.entity.UID), "approved": types.Set{},
