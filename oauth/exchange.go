@@ -63,7 +63,7 @@ func (s *Server) Exchange(ctx context.Context, f Form, c Caller) (Token, error) 
 	about := map[string]any{
 		"agent": agent.agent.ID, "template": d.Template, "grant": "token_exchange", "subject": f["subject_token_type"], "binding": string(b.binding), "resource": resource,
 	}
-	if err := s.record(ctx, eventGrant, v.ID, about, user.ID); err != nil {
+	if err := s.recordBy(ctx, eventGrant, v.ID, about, user.ID, c.instead(user)); err != nil {
 		s.abandon(ctx, v.ID)
 		return Token{}, err
 	}
@@ -166,6 +166,9 @@ func (s *Server) subject(ctx context.Context, f Form, c Caller) (sallyport.Princ
 		p, err := s.c.Verifier.User(identity.Evidence{
 			Scheme: "DPoP", Token: token, Proof: f["subject_proof"], Method: http.MethodPost, URL: s.c.Issuer.UserAudience() + "/token",
 		}, now)
+		if err == nil {
+			err = s.SignedIn(p)
+		}
 		return p.User(), err
 	case TypeIDToken, TypeJWT:
 		if s.c.Trust == nil {
@@ -192,6 +195,14 @@ func (s *Server) vouched(ctx context.Context, p identity.Person) error {
 		return &sallyport.Error{Kind: sallyport.EForbidden, Code: "sign_in_first", Text: "user " + p.User().ID + " is not signed in, and the token does not say which groups they are in", Fix: "they sign in once: sallyport login"}
 	}
 	return s.c.Gateway.SignIn(ctx, p)
+}
+
+// instead names who asked in place of the user, "" if nobody did: an operator.
+func (c Caller) instead(user sallyport.Principal) string {
+	if c.User == user {
+		return ""
+	}
+	return c.User.ID
 }
 
 // template finds a template that the agent may start tasks of.
@@ -271,7 +282,7 @@ func (s *Server) renew(ctx context.Context, f Form, c Caller, d TaskRequest, a g
 	if !s.turns.take(string(id), s.c.Now()) {
 		return Token{}, busy("the tokens of one task are renewed too often")
 	}
-	if err := s.record(ctx, eventRenew, id, map[string]any{"agent": a.ID, "binding": string(b.binding), "resource": resource}, ""); err != nil {
+	if err := s.recordBy(ctx, eventRenew, id, map[string]any{"agent": a.ID, "binding": string(b.binding), "resource": resource}, "", c.instead(user)); err != nil {
 		return Token{}, err
 	}
 	return s.exchanged(st.View, b, resource, d)

@@ -24,10 +24,22 @@ const (
 // personal value; user is committed to. Nothing is answered before it is on
 // disk.
 func (s *Server) record(ctx context.Context, event string, id sallyport.ID, about map[string]any, user string, facts ...state.Fact) error {
+	return s.recordBy(ctx, event, id, about, user, "", facts...)
+}
+
+// recordBy is record for what somebody else did for the user; by "" is nobody
+// else.
+func (s *Server) recordBy(ctx context.Context, event string, id sallyport.ID, about map[string]any, user, by string, facts ...state.Fact) error {
 	about["event"] = event
+	people := map[string]any{}
+	for role, who := range map[string]string{"user": user, "by": by} {
+		if who != "" {
+			people[role] = who
+		}
+	}
 	var personal any
-	if user != "" {
-		personal = map[string]any{"user": user}
+	if len(people) > 0 {
+		personal = people
 	}
 	e, err := ledger.Event(state.KindToken, id, s.c.Now().UTC().Truncate(time.Millisecond), about, personal)
 	if err != nil {
