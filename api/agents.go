@@ -38,7 +38,7 @@ func (s *Server) addAgent(r *http.Request, who Caller) (any, error) {
 	}
 	now := s.c.Now().UTC().Truncate(time.Second)
 	a := gateway.Agent{
-		Name: in.Name, ID: id, Owner: s.c.People.userID(in.Owner), Contact: in.Contact, Purpose: in.Purpose, Risk: in.Risk,
+		Name: in.Name, ID: id, Owner: s.person(in.Owner), Contact: in.Contact, Purpose: in.Purpose, Risk: in.Risk,
 		Groups: in.Groups, Templates: in.Templates, Key: in.Key, Identities: in.Identities, Created: now, Reviewed: now, Expires: now.Add(in.TTL),
 	}
 	if !s.c.Directory.KnowsUser(a.Owner) && a.Owner != "" {
@@ -78,7 +78,7 @@ func (s *Server) updateAgent(r *http.Request, who Caller) (any, error) {
 	change(&a.Key, in.Key)
 	change(&a.Identities, in.Identities)
 	if in.Owner != nil {
-		a.Owner = s.c.People.userID(*in.Owner)
+		a.Owner = s.person(*in.Owner)
 		if !s.c.Directory.KnowsUser(a.Owner) {
 			return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "owner_unknown", Text: "the owner " + a.Owner + " is no known user", Fix: "name a known user, or add this one under users in the config"}
 		}
@@ -143,7 +143,7 @@ func (s *Server) access(r *http.Request, _ Caller) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := s.c.People.userID(r.URL.Query().Get("user"))
+	user := s.person(r.URL.Query().Get("user"))
 	if user == "" {
 		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_query", "name a user")
 	}
@@ -154,10 +154,19 @@ func (s *Server) whoami(_ *http.Request, who Caller) (any, error) {
 	return Person{User: who.User.ID, Groups: append([]string{}, s.c.Directory.Groups(who.User.ID)...), Operator: who.Operator}, nil
 }
 
+// person is the user id of somebody whom an operator names: one of a provider,
+// which may have no @ in it, or an account of this machine.
+func (s *Server) person(name string) string {
+	if id, ok := s.c.Directory.Met(name); ok {
+		return id
+	}
+	return s.c.People.userID(name)
+}
+
 func (s *Server) users(*http.Request, Caller) (any, error) { return s.c.Directory.Users(), nil }
 
 func (s *Server) changeUser(r *http.Request, who Caller) (any, error) {
-	user, verb := s.c.People.userID(r.PathValue("user")), r.PathValue("verb")
+	user, verb := s.person(r.PathValue("user")), r.PathValue("verb")
 	g, ctx := s.c.Gateway, r.Context()
 	switch verb {
 	case "offboard":

@@ -305,3 +305,21 @@ func TestWhatAStrangerSaysIsNoCommand(t *testing.T) {
 		}
 	}
 }
+
+// TestPeopleAreMetByTheirOwnIDs: an operator who names a person of a provider
+// means that one, however the id looks.
+func TestPeopleAreMetByTheirOwnIDs(t *testing.T) {
+	g := sallyporttest.New(t, sallyporttest.Options{Users: map[string][]string{"Lee@Corp": nil}})
+	newIDP(t).signIn(t, g, "dana-1", sallyporttest.User.ID)
+	if err := g.AddUser(t.Context(), "https://idp.example#42", "ops"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		sallyporttest.User.ID: sallyporttest.User.ID, strings.ToUpper(sallyporttest.User.ID): sallyporttest.User.ID, "https://idp.example#42": "https://idp.example#42",
+		"Lee@Corp": "Lee@Corp", "lee@corp": "", "dana": "", "": "",
+	} {
+		if id, ok := g.Directory.Met(name); id != want || ok != (want != "") {
+			t.Errorf("%q is %q, %v", name, id, ok)
+		}
+	}
+}

@@ -81,6 +81,20 @@ func (d *Directory) user(id string) User {
 	return d.seen[id]
 }
 
+// Met finds a person of the config, or one who signed in, by their user id: as
+// it is written, or in lower case, as the mail addresses of providers are kept.
+func (d *Directory) Met(name string) (id string, ok bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, id := range []string{name, strings.ToLower(name)} {
+		_, listed := d.users[id]
+		if _, seen := d.seen[id]; id != "" && (listed || seen) {
+			return id, true
+		}
+	}
+	return "", false
+}
+
 // Users lists the humans who signed in, or whose standing was changed, by id.
 func (d *Directory) Users() []User {
 	d.mu.RLock()
