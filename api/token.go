@@ -36,6 +36,6 @@ func (s *Server) userToken(r *http.Request, who Caller) (any, error) {
 		return nil, sallyport.Errorf(sallyport.EForbidden, "not_local", "a user token is made on the gateway's own machine, or by signing in")
 	}
 	now := s.c.Now()
-	token, err := s.c.Issuer.MintUserToken(identity.UserToken{User: who.User, Method: "local", Holder: in.JKT, Expires: now.Add(identity.MaxUserTokenTTL)}, now)
+	token, err := s.c.Issuer.MintUserToken(identity.UserToken{User: who.User, Method: identity.MethodLocal, Holder: in.JKT, Expires: now.Add(identity.MaxUserTokenTTL)}, now)
 	return map[string]string{"access_token": token, "token_type": "DPoP"}, err
 }

@@ -65,6 +65,7 @@ type Person struct {
 	groups          []string
 	silent          bool // about groups
 	method          string
+	holder          string
 	expires         time.Time
 }
 
@@ -87,8 +88,16 @@ func (p Person) Groups() []string { return p.groups }
 // a rule may forbid something to a group.
 func (p Person) SaysGroups() bool { return !p.silent }
 
+// MethodLocal is the Method of a person whom the socket's peer credentials
+// show.
+const MethodLocal = "local"
+
 // Method says how the person signed in: oidc, passkey, link or local.
 func (p Person) Method() string { return p.method }
+
+// Holder is the thumbprint (RFC 7638) of the key that a user token is bound to,
+// "" for other evidence.
+func (p Person) Holder() string { return p.holder }
 
 // Expires is when the evidence stops counting.
 func (p Person) Expires() time.Time { return p.expires }

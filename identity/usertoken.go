@@ -90,5 +90,6 @@ func (i *Issuer) checkUserToken(token string, now time.Time) (_ Person, jkt stri
 	if !ok || p.user.ID == "" || p.method == "" || len(cnf.Members()) != 1 || !isHash(jkt) {
 		return Person{}, "", bad
 	}
+	p.holder = jkt
 	return p, jkt, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/oauth"
 	"github.com/sallyport-dev/sallyport/sallyporttest"
@@ -109,6 +110,9 @@ func TestDeviceSignsIn(t *testing.T) {
 	if err != nil || p.User() != sallyporttest.User {
 		t.Errorf("the user token: %v, %v", p.User(), err)
 	}
+	if err := r.server.SignedIn(p); err != nil {
+		t.Error(err)
+	}
 	next := r.token(refreshing(got.RefreshToken, map[string]string{"client_id": oauth.CLI}), r.key)
 	if next.Status != 200 || next.User != got.User {
 		t.Fatalf("%+v", next)
@@ -118,6 +122,9 @@ func TestDeviceSignsIn(t *testing.T) {
 	}
 	if a := r.token(refreshing(next.RefreshToken, map[string]string{"client_id": oauth.CLI}), r.key); a.Error != "invalid_grant" {
 		t.Errorf("after misuse: %+v", a)
+	}
+	if err := r.server.SignedIn(p); sallyport.CodeOf(err) != "signed_out" {
+		t.Errorf("the user token after misuse: %v", err)
 	}
 }
 

@@ -61,12 +61,16 @@ func (r *rig) assertion() string {
 	return a
 }
 
-// user signs in the command line and returns a user token, with the key it is
-// bound to.
+// userToken is a user token of the gateway's own socket.
 func (r *rig) userToken(key *identity.AgentKey) string {
 	r.t.Helper()
+	return r.userTokenBy(key, identity.MethodLocal)
+}
+
+func (r *rig) userTokenBy(key *identity.AgentKey, method string) string {
+	r.t.Helper()
 	u, err := r.Issuer.MintUserToken(identity.UserToken{
-		User: sallyporttest.User, Method: "passkey", Holder: key.Thumbprint(), Expires: r.Now().Add(time.Hour),
+		User: sallyporttest.User, Method: method, Holder: key.Thumbprint(), Expires: r.Now().Add(time.Hour),
 	}, r.Now())
 	if err != nil {
 		r.t.Fatal(err)
@@ -91,7 +95,7 @@ func TestExchange(t *testing.T) {
 	workload := r.provider.Sign(t, "JWT", map[string]any{"sub": "system:serviceaccount:worker", "aud": base}, r.Now())
 	stranger := r.domain.SVID(t, "/ns/prod/sa/stranger", r.Now(), nil)
 	jwtSVID := r.domain.JWTSVID(t, "/ns/prod/sa/worker", base, r.Now(), nil)
-	user := r.userToken(r.key)
+	user, signedOut := r.userToken(r.key), r.userTokenBy(r.key, "passkey")
 	other, err := identity.NewAgentKey(sallyporttest.Domain, "other")
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +112,10 @@ func TestExchange(t *testing.T) {
 		"assertion, user token": {
 			form:  map[string]string{"subject_token": user, "subject_token_type": oauth.TypeAccessToken, "subject_proof": r.userProof(r.key, user), "actor_token": r.assertion(), "actor_token_type": oauth.TypeJWT},
 			agent: "bot", kind: "DPoP", holder: r.Key.Thumbprint(),
+		},
+		"user token of a sign-in that ended": {
+			form: map[string]string{"subject_token": signedOut, "subject_token_type": oauth.TypeAccessToken, "subject_proof": r.userProof(r.key, signedOut), "actor_token": r.assertion(), "actor_token_type": oauth.TypeJWT},
+			word: "invalid_request",
 		},
 		"assertion as client, ID token": {
 			form:  map[string]string{"subject_token": idToken(), "subject_token_type": oauth.TypeIDToken, "client_assertion": r.assertion(), "client_assertion_type": oauth.AssertionJWT},

@@ -60,10 +60,11 @@ type grants struct {
 	mu     sync.Mutex
 	byID   map[string]*grant
 	byTask map[sallyport.ID]*grant
+	byKey  map[string]*grant // of command lines, by Holder
 }
 
 func restoreGrants(ctx context.Context, s *state.Store) (*grants, error) {
-	gs := &grants{byID: map[string]*grant{}, byTask: map[sallyport.ID]*grant{}}
+	gs := &grants{byID: map[string]*grant{}, byTask: map[sallyport.ID]*grant{}, byKey: map[string]*grant{}}
 	err := s.Reader().Facts(ctx, grantBucket, func(key string, value []byte) error {
 		g := &grant{id: key}
 		if err := json.Unmarshal(value, &g.kept); err != nil {
@@ -104,6 +105,8 @@ func (gs *grants) list(g *grant) {
 	gs.byID[g.id] = g
 	if g.Task != "" {
 		gs.byTask[g.Task] = g
+	} else {
+		gs.byKey[g.Holder] = g
 	}
 }
 
@@ -112,6 +115,9 @@ func (gs *grants) unlist(g *grant) {
 	if gs.byTask[g.Task] == g {
 		delete(gs.byTask, g.Task)
 	}
+	if gs.byKey[g.Holder] == g {
+		delete(gs.byKey, g.Holder)
+	}
 }
 
 // of finds the grant of a task.
@@ -119,6 +125,13 @@ func (gs *grants) of(id sallyport.ID) *grant {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	return gs.byTask[id]
+}
+
+// ofKey finds the grant of the command line that has a key.
+func (gs *grants) ofKey(jkt string) *grant {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return gs.byKey[jkt]
 }
 
 // ofUser lists the grants of a person's command lines.

@@ -38,6 +38,20 @@ func (s *Server) signedIn(ctx context.Context, p identity.Person, jkt, how strin
 	return t, g, nil
 }
 
+// SignedIn reports whether the sign-in lasts that a user token is of. One that
+// was ended, by its person or because its refresh token was stolen, ends at
+// once with all its tokens (RFC 7009 section 2.1). Those that the gateway's own
+// socket gives are of no sign-in, and live for their minutes.
+func (s *Server) SignedIn(p identity.Person) error {
+	if p.Method() == identity.MethodLocal {
+		return nil
+	}
+	if g := s.grants.ofKey(p.Holder()); g != nil && g.User == p.User().ID && s.c.Now().Before(g.Expires) {
+		return nil
+	}
+	return &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "signed_out", Text: "this sign-in has ended", Fix: "sallyport login --gateway " + s.c.URL}
+}
+
 // userToken makes the token with which the command line acts for a person.
 func (s *Server) userToken(k kept) (Token, error) {
 	now := s.c.Now()

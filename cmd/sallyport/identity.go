@@ -291,9 +291,11 @@ func (a *app) handler() http.Handler {
 		p, err := a.who.verifier.User(identity.Evidence{
 			Scheme: scheme, Token: token, Proof: r.Header.Get("DPoP"), Method: r.Method, URL: a.issuer.URL() + r.URL.EscapedPath(),
 		}, time.Now())
-		if err == nil && !a.directory.KnowsUser(p.User().ID) && !a.directory.Offboarded(p.User().ID) { // of whom the API speaks itself
-			// The token may outlast the sign-in by some minutes.
-			err = &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "sign_in_lapsed", Text: "user " + p.User().ID + " is not signed in any more", Fix: "sallyport login"}
+		if id := p.User().ID; err == nil && !a.directory.Offboarded(id) { // of whom the API speaks itself
+			if err = a.who.oauth.SignedIn(p); err == nil && !a.directory.KnowsUser(id) {
+				// The token may outlast the sign-in by some minutes.
+				err = &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "sign_in_lapsed", Text: "user " + id + " is not signed in any more", Fix: "sallyport login"}
+			}
 		}
 		return p, err
 	})

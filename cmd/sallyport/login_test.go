@@ -109,6 +109,7 @@ func TestLoginRenewsAndEnds(t *testing.T) {
 	d.want(exitOK, "signed out", "logout")
 	d.want(exitDenied, "not signed in", "whoami")
 	d.want(exitDenied, "not signed in", "logout")
+	copied.want(exitDenied, "has ended", "whoami") // with a token that has not expired
 	copied.due()
 	copied.want(exitDenied, "not signed in", "whoami")
 }
@@ -146,6 +147,7 @@ func TestCopiedLogin(t *testing.T) {
 	d.want(exitOK, "dana@test.example", "whoami")
 	thief.due()
 	thief.want(exitDenied, "not signed in", "whoami")
+	d.want(exitDenied, "has ended", "whoami")
 	d.due()
 	d.want(exitDenied, "not signed in", "whoami")
 	if out, err := h.sallyport("ledger", "show"); err != nil || strings.Count(out, "misuse") != 2 {
