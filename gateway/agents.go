@@ -314,6 +314,8 @@ func (a Agent) validate(domain string) error {
 			// Who runs a program can trace it: by the program alone, every
 			// account of the machine would be this agent.
 			return bad("bad_identity", "give --account", "a program identifies an agent only together with the account that runs it")
+		case i.Digest != "" && !isDigest(i.Digest):
+			return bad("bad_identity", "sha256sum "+i.Executable, "the digest %q is not sha256: and 64 digits of lower-case hexadecimal", i.Digest)
 		case i.overlaps(AgentIdentity{SPIFFE: "spiffe://" + domain + "/agent/*/task/*"}):
 			return bad("bad_identity", "name the agent's own identity", "%q is what the tasks of agents are called", i.SPIFFE)
 		case slices.ContainsFunc(slices.Collect(maps.Keys(i.Claims)), func(name string) bool { return name == "" || i.Claims[name] == "" }):
@@ -321,6 +323,12 @@ func (a Agent) validate(domain string) error {
 		}
 	}
 	return nil
+}
+
+// isDigest reports whether s is written as Attest is told of digests.
+func isDigest(s string) bool {
+	hex, ok := strings.CutPrefix(s, "sha256:")
+	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
 // PutAgent registers an agent, or changes a registration that the Directory
@@ -446,8 +454,9 @@ var reviewAfter = map[string]time.Duration{"high": 30 * 24 * time.Hour, "medium"
 // expiresSoon is how long before its end a registration is reported.
 const expiresSoon = 14 * 24 * time.Hour
 
-// Findings reports agents that are expired or soon will be, orphaned, overdue
-// for a review, or that were met with the identity of another.
+// Findings reports agents that are expired or soon will be, orphaned, whose
+// owner has long been away, that are overdue for a review, or that were met
+// with the identity of another.
 func (g *Gateway) Findings(ctx context.Context) ([]Finding, error) {
 	now := g.now()
 	out := []Finding{}
@@ -459,6 +468,9 @@ func (g *Gateway) Findings(ctx context.Context) ([]Finding, error) {
 		}
 		if !g.dir.KnowsUser(a.Owner) && !g.dir.lapsed(a.Owner) {
 			add("orphaned", "its owner "+a.Owner+" is no known user: sallyport agent update "+a.Name+" --owner USER")
+		}
+		if at, away := g.dir.away(a.Owner, now); away {
+			add("owner_away", "its owner "+a.Owner+" has not signed in since "+at.Format(time.DateOnly)+": if they left, sallyport agent offboard --owner "+a.Owner)
 		}
 		switch {
 		case a.Expires.IsZero():

@@ -108,6 +108,16 @@ func (d *Directory) lapsed(id string) bool {
 	return u.Issuer != "" && !u.Offboarded
 }
 
+// awayAfter is how long an owner may be away before somebody should ask.
+const awayAfter = 30 * 24 * time.Hour
+
+// away reports since when the person of a provider has not signed in, if that
+// is long: a provider does not say when somebody leaves.
+func (d *Directory) away(id string, now time.Time) (since time.Time, long bool) {
+	u := d.user(id)
+	return u.SignedIn, d.lapsed(id) && now.Sub(u.SignedIn) > awayAfter
+}
+
 // callable reports why a chain of principals may not use the gateway now, nil
 // if it may: what a decision checks in its identity layer, for traffic that is
 // no call.

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -321,5 +322,20 @@ func TestPeopleAreMetByTheirOwnIDs(t *testing.T) {
 		if id, ok := g.Directory.Met(name); id != want || ok != (want != "") {
 			t.Errorf("%q is %q, %v", name, id, ok)
 		}
+	}
+}
+
+// TestAnOwnerWhoIsLongAwayIsReported: a provider does not say when somebody
+// leaves, and an owner's sign-in lapses every evening.
+func TestAnOwnerWhoIsLongAwayIsReported(t *testing.T) {
+	g := sallyporttest.New(t, sallyporttest.Options{})
+	newIDP(t).signIn(t, g, "lee-1", "lee@"+sallyporttest.Domain)
+	for days, want := range map[int]bool{1: false, 40: true} {
+		g.Advance(time.Duration(days) * 24 * time.Hour)
+		fs, err := g.Findings(t.Context())
+		if got := slices.ContainsFunc(fs, func(f gateway.Finding) bool { return f.Code == "owner_away" }); err != nil || got != want {
+			t.Errorf("after %d days more: %v, %v", days, fs, err)
+		}
+		g.Advance(-time.Duration(days) * 24 * time.Hour)
 	}
 }

@@ -104,7 +104,13 @@ func TestBadRegistrations(t *testing.T) {
 		"part of a segment": {func(a *gateway.Agent) { a.Identities[0].SPIFFE = "spiffe://example.org/a*" }, "bad_identity"},
 		"no subject":        {func(a *gateway.Agent) { a.Identities[0] = gateway.AgentIdentity{Issuer: "https://x"} }, "bad_identity"},
 		"relative program":  {func(a *gateway.Agent) { a.Identities[0] = gateway.AgentIdentity{Executable: "bot", Account: "lee"} }, "bad_identity"},
-		"any account":       {func(a *gateway.Agent) { a.Identities[0] = gateway.AgentIdentity{Executable: "/bin/bot"} }, "bad_identity"},
+		"a short digest": {func(a *gateway.Agent) {
+			a.Identities[0] = gateway.AgentIdentity{Executable: "/bin/bot", Account: "lee", Digest: "sha256:abc"}
+		}, "bad_identity"},
+		"a digest in capitals": {func(a *gateway.Agent) {
+			a.Identities[0] = gateway.AgentIdentity{Executable: "/bin/bot", Account: "lee", Digest: "sha256:" + strings.Repeat("A", 64)}
+		}, "bad_identity"},
+		"any account": {func(a *gateway.Agent) { a.Identities[0] = gateway.AgentIdentity{Executable: "/bin/bot"} }, "bad_identity"},
 		"a claim of nothing": {func(a *gateway.Agent) {
 			a.Identities[0] = gateway.AgentIdentity{Issuer: "https://x", Subject: "y", Claims: map[string]string{"ref": ""}}
 		}, "bad_identity"},
