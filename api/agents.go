@@ -178,6 +178,8 @@ func (s *Server) changeUser(r *http.Request, who Caller) (any, error) {
 		return map[string]string{"user": user}, g.RestoreUser(ctx, user, who.User.ID)
 	case "forget":
 		return map[string]string{"user": user}, g.ForgetUser(ctx, user, who.User.ID)
+	case "reset":
+		return map[string]string{"user": user}, s.c.Reset(ctx, user, who.User.ID)
 	case "invite":
 		if s.c.Invite == nil {
 			return nil, &sallyport.Error{Kind: sallyport.EConflict, Code: "no_passkeys", Text: "users of this gateway sign in with their organisation's identity provider", Fix: "sallyport login"}
@@ -188,7 +190,7 @@ func (s *Server) changeUser(r *http.Request, who Caller) (any, error) {
 		link, err := s.c.Invite(ctx, user, who.User.ID)
 		return Invitation{User: user, URL: link}, err
 	}
-	return nil, sallyport.Errorf(sallyport.ENotFound, "unknown_verb", "a user can be offboarded, restored, forgotten and invited")
+	return nil, sallyport.Errorf(sallyport.ENotFound, "unknown_verb", "a user can be offboarded, restored, forgotten, reset and invited")
 }
 
 func unknownTemplate[T any](name string, known map[string]T) error {

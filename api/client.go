@@ -248,6 +248,11 @@ func (c *Client) RestoreUser(ctx context.Context, user string) error {
 	return c.changeUser(ctx, user, "restore", nil)
 }
 
+// ResetUser signs a user out everywhere and takes their passkeys away.
+func (c *Client) ResetUser(ctx context.Context, user string) error {
+	return c.changeUser(ctx, user, "reset", nil)
+}
+
 // ForgetUser lets another account of the identity provider take a user id.
 func (c *Client) ForgetUser(ctx context.Context, user string) error {
 	return c.changeUser(ctx, user, "forget", nil)

@@ -50,6 +50,8 @@ type Config struct {
 	// Invite makes the one-time link with which a user makes a passkey; nil if
 	// there are no passkeys.
 	Invite func(ctx context.Context, user, by string) (string, error)
+	// Reset signs a user out everywhere and takes their passkeys away.
+	Reset func(ctx context.Context, user, by string) error
 	// Reload reads policies and templates again.
 	Reload func(context.Context) error
 	// Discover asks a server for its tools again.

@@ -94,12 +94,6 @@ func (k *ClientKey) assert(client, issuer string, now time.Time) (string, error)
 	return s.CompactSerialize()
 }
 
-// JWKS is the public part as a JWK Set (RFC 7517), to be registered at the
-// provider. The gateway also serves it, at /login/jwks.
-func (k *ClientKey) JWKS() ([]byte, error) {
-	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.public}})
-}
-
 // String is the key's id.
 func (k *ClientKey) String() string { return "client key " + k.public.KeyID }
 

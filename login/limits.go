@@ -30,13 +30,10 @@ const (
 	// holds it, sealed (RFC 6265 section 6.1).
 	maxNext = 2400
 
-	maxBody     = 64 << 10  // of a form or a passkey's answer
-	maxMetadata = 256 << 10 // of a provider's discovery document
-	maxParam    = 4096      // of one parameter of a callback
+	maxBody  = 64 << 10 // of a form or a passkey's answer
+	maxParam = 4096     // of one parameter of a callback
 
-	metadataFresh = time.Hour
-	metadataStale = 24 * time.Hour // when the provider does not answer
-	providerWait  = 10 * time.Second
+	providerWait = 10 * time.Second
 	// maxExchanges bounds the code exchanges that run at one time.
 	maxExchanges = 32
 

@@ -121,8 +121,8 @@ func WriteRefusal(w http.ResponseWriter, err error, heading, again string) {
 	})
 }
 
-// style and script serve the two files that pages load. They change only with
-// the binary, and hold nothing of anybody.
+// asset serves a file that pages load. It changes only with the binary, and
+// holds nothing of anybody.
 func asset(name, kind string) http.HandlerFunc {
 	body, err := web.ReadFile("web/" + name)
 	if err != nil {

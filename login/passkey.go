@@ -188,7 +188,7 @@ func (k *passkeys) use(ctx context.Context, c *webauthn.Credential) (string, err
 		if err := k.record(ctx, "passkey-cloned", id, p.User, p.User, p); err != nil {
 			return "", err
 		}
-		return "", refuse(sallyport.EForbidden, "passkey_cloned", "the passkey's signature counter went back, as that of a copy does", "use another passkey, and ask an operator to remove this one")
+		return "", refuse(sallyport.EForbidden, "passkey_cloned", "the passkey's signature counter went back, as that of a copy does", "use another passkey and remove this one; or ask an operator: sallyport user reset USER")
 	}
 	p.Credential.Authenticator.SignCount, p.Credential.Flags = is, c.Flags
 	p.Used = k.now().UTC().Truncate(time.Millisecond)

@@ -156,15 +156,8 @@ func (h *Handler) Require(w http.ResponseWriter, r *http.Request) (identity.Pers
 	return identity.Person{}, false
 }
 
-// CSRF returns the value that the forms of a signed-in person carry in the
-// field "csrf"; "" if nobody is signed in.
-func (h *Handler) CSRF(r *http.Request) string {
-	s, _ := h.session(r)
-	return s.csrf
-}
-
 // CheckForm reports why a posted form may not be acted on: it is too large,
-// comes from another site, or lacks the value of CSRF. After it, r.PostForm is
+// comes from another site, or its field "csrf" is not of the session. After it, r.PostForm is
 // read.
 func (h *Handler) CheckForm(w http.ResponseWriter, r *http.Request) error {
 	if err := h.sameOrigin(r); err != nil {

@@ -5,10 +5,10 @@ import (
 	"errors"
 )
 
-// leave ends the sign-ins of a person's command lines. Whoever has the user id
+// SignOut ends the sign-ins of a person's command lines. Whoever has the user id
 // next, or the same person when an offboarding is taken back, signs in again.
 // The grants of tasks end with their tasks.
-func (s *Server) leave(ctx context.Context, user string) error {
+func (s *Server) SignOut(ctx context.Context, user string) error {
 	var all error
 	for _, g := range s.grants.ofUser(user) {
 		g.mu.Lock()

@@ -103,7 +103,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if s.grants, err = restoreGrants(ctx, c.Store); err != nil {
 		return nil, err
 	}
-	c.Gateway.OnLeave(s.leave)
+	c.Gateway.OnLeave(s.SignOut)
 	s.routes()
 	return s, nil
 }

@@ -104,10 +104,17 @@ func TestDevicesOfOneAddress(t *testing.T) {
 func TestRateOfAgents(t *testing.T) {
 	r := newRig(t)
 	user := sallyporttest.User.ID
+	now := r.Now()
+	r.config.Now = func() time.Time { return now }
+	r.restart()
 	ask := func(details string) error {
-		_, err := r.server.Exchange(context.Background(), oauth.Form{
+		assertion, err := identity.Assert(r.Key, r.Issuer.URL(), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.server.Exchange(context.Background(), oauth.Form{
 			"grant_type": oauth.GrantTokenExchange, "subject_token": user, "subject_token_type": oauth.TypeLocalUser,
-			"actor_token": r.assertion(), "actor_token_type": oauth.TypeJWT, "authorization_details": details,
+			"actor_token": assertion, "actor_token_type": oauth.TypeJWT, "authorization_details": details,
 		}, oauth.Caller{User: sallyporttest.User})
 		return err
 	}

@@ -17,7 +17,7 @@ const (
 	eventDeny   = "deny"   // a human said no
 	eventMisuse = "misuse" // a code or refresh token was used twice, or by somebody else
 	eventRevoke = "revoke" // the holder gave a token back
-	eventLeave  = "leave"  // the person of a command line was offboarded or forgotten
+	eventLeave  = "leave"  // the person of a command line was offboarded, forgotten or signed out
 )
 
 // record writes a token record. about stands readable for ever and holds no

@@ -384,7 +384,7 @@ func (a *app) serveAPI(desk *approval.Desk) error {
 	a.api = api.NewServer(api.Config{
 		Gateway: a.gateway, Store: a.store, Desk: desk, Directory: a.directory, Catalog: a.catalog, Issuer: a.issuer,
 		People: api.People{Domain: a.cfg.TrustDomain, Users: a.cfg.Accounts, Operators: a.cfg.Operators, UID: uint32(os.Geteuid()), Groups: a.directory.Groups},
-		OAuth:  a.who.oauth, Verifier: a.who.verifier, MTLS: a.mtlsURL(), Mint: a.taskMint(), Invite: a.inviter(),
+		OAuth:  a.who.oauth, Verifier: a.who.verifier, MTLS: a.mtlsURL(), Mint: a.taskMint(), Invite: a.inviter(), Reset: a.resetUser,
 		Templates:   func() map[string]*task.Template { return *a.templates.Load() },
 		Reload:      func(ctx context.Context) error { return a.reload(ctx, "operator") },
 		Discover:    func(ctx context.Context, s string) error { err := a.discoverOne(ctx, s); a.note(s, err); return err },
@@ -392,6 +392,12 @@ func (a *app) serveAPI(desk *approval.Desk) error {
 		Listen: a.listener.Addr().String(), MCP: a.public.String() + "/mcp", Since: a.since, Now: time.Now, Log: a.log,
 	})
 	return nil
+}
+
+// resetUser signs a user out everywhere and takes their passkeys away.
+func (a *app) resetUser(ctx context.Context, user, by string) error {
+	_, err := a.who.login.RemovePasskeys(ctx, user, by)
+	return errors.Join(err, a.who.oauth.SignOut(ctx, user))
 }
 
 // Run serves until ctx is done. SIGHUP reads policies and templates again.

@@ -8,9 +8,10 @@ import (
 )
 
 // What signed in before somebody was offboarded, or before the account behind
-// a user id was forgotten, does not count for whoever is that user later.
+// a user id was forgotten, or all was taken back, does not count for whoever is
+// that user later.
 func TestSignInsEndForGood(t *testing.T) {
-	for _, ends := range [][]string{{"offboard", "restore"}, {"forget"}} {
+	for _, ends := range [][]string{{"offboard", "restore"}, {"forget"}, {"reset"}} {
 		t.Run(ends[0], func(t *testing.T) {
 			h := openHouse(t)
 			old := h.signedIn(t, "dana")

@@ -72,6 +72,7 @@ func userCommand(e *env) *cobra.Command {
 	}
 	c.AddCommand(list, invite, offboard,
 		simpleUserCommand(e, "restore", "Take an offboarding back; the person's agents stay suspended", "is a known user again; agents stay suspended until sallyport agent resume", (*api.Client).RestoreUser),
+		simpleUserCommand(e, "reset", "A device was lost: sign a person out everywhere, and take their passkeys away", "is signed out everywhere and has no passkey: sallyport user invite", (*api.Client).ResetUser),
 		simpleUserCommand(e, "forget", "Let another account of the identity provider take a user id", "belongs to whoever signs in with it next", (*api.Client).ForgetUser))
 	return c
 }
