@@ -4,14 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -202,24 +199,13 @@ func providerName(issuer string) string {
 // seed reads, or makes, a file of 32 random bytes that only its owner may
 // read.
 func seed(path string) ([]byte, error) {
-	info, err := os.Lstat(path)
+	b, err := identity.ReadKeyFile(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		b := make([]byte, 32)
+	case sallyport.KindOf(err) == sallyport.ENotFound:
+		b = make([]byte, 32)
 		_, _ = rand.Read(b) // it never fails
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return nil, err
-		}
-		_, err = f.Write(b)
-		return b, errors.Join(err, f.Sync(), f.Close())
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0:
-		return nil, &sallyport.Error{Kind: sallyport.EForbidden, Code: "key_permissions", Text: "others may read " + path, Fix: "if nobody else has, chmod 600 " + path + "; otherwise remove it: every registered client then registers again"}
-	}
-	b, err := os.ReadFile(path)
-	if err == nil && len(b) != 32 {
+		return b, identity.WriteKeyFile(path, b, false)
+	case err == nil && len(b) != 32:
 		err = &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_key", Text: path + " is not 32 bytes long", Fix: "remove it: every registered client then registers again"}
 	}
 	return b, err
