@@ -121,24 +121,32 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q, home, err := s.read(r.Context(), r.URL.RawQuery)
-	switch {
-	case err != nil && !home:
+	if err != nil && !home {
 		s.page(w, err)
+		return
+	}
+	// Whoever no operator knows is sent no browser without a click: anybody can
+	// register an address to go to (RFC 9700 section 4.11.2).
+	agent, unknown := s.agent(q.client)
+	switch {
+	case unknown != nil && q.client.id != CLI:
+		s.showUnregistered(w, q, person, unknown)
 	case err != nil:
 		s.back(w, r, q, err)
 	case q.scope.cli:
 		s.showSignIn(w, r, q, person)
 	default:
-		agent, err := s.c.Directory.Match(identity.ClientWorkload(q.client.stable, ""))
-		if err == nil {
-			err = s.c.Directory.Stands(agent, s.c.Now())
-		}
-		if err != nil {
-			s.showUnregistered(w, q, person, err)
-			return
-		}
 		s.showConsent(w, r, q, person, agent, nil, nil)
 	}
+}
+
+// agent is the one that a client is registered as, if it may act.
+func (s *Server) agent(c *client) (gateway.Agent, error) {
+	a, err := s.c.Directory.Match(identity.ClientWorkload(c.stable, ""))
+	if err == nil {
+		err = s.c.Directory.Stands(a, s.c.Now())
+	}
+	return a, err
 }
 
 // consented takes the person's answer.
@@ -179,10 +187,7 @@ func (s *Server) consented(w http.ResponseWriter, r *http.Request) {
 		scope: q.scope.text, person: person,
 	}
 	if !q.scope.cli {
-		agent, err := s.c.Directory.Match(identity.ClientWorkload(q.client.stable, ""))
-		if err == nil {
-			err = s.c.Directory.Stands(agent, s.c.Now())
-		}
+		agent, err := s.agent(q.client)
 		if err != nil {
 			s.showUnregistered(w, q, person, err)
 			return

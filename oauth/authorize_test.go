@@ -262,6 +262,11 @@ func TestUnregisteredClient(t *testing.T) {
 	if res.StatusCode != 403 || !strings.Contains(page, "sallyport agent add NAME --client "+id) || !strings.Contains(page, `href="cursor://new/cb?error=unauthorized_client`) {
 		t.Errorf("%d %s", res.StatusCode, page)
 	}
+	// Nor is the gateway a way to somewhere else for who has only registered.
+	res = r.do("GET", base+"/oauth/authorize?"+asks(map[string]string{"client_id": id, "redirect_uri": "https://new.example/cb", "response_type": "token"}), "", nil, true)
+	if res.StatusCode != 403 || res.Header.Get("Location") != "" {
+		t.Errorf("a request that is not in order leads to %q: %d", res.Header.Get("Location"), res.StatusCode)
+	}
 	r.agent("new", id, "reading")
 	res = r.do("GET", base+"/oauth/authorize?"+asks(map[string]string{"client_id": id, "redirect_uri": "https://new.example/cb"}), "", nil, true)
 	if page := bodyOf(t, res); res.StatusCode != 403 || !strings.Contains(page, "sallyport agent update new --template NAME") {
