@@ -135,6 +135,9 @@ Without a command it says what is running and what waits for a human.`,
 		if err := cmd.ValidateRequiredFlags(); err != nil {
 			return usageError{fmt.Errorf("%w\n  fix:   %s --help", err, cmd.CommandPath())}
 		}
+		if named := cmd.Flags().Changed; (named("config") || named("socket")) && !named("gateway") {
+			e.gateway = "" // what is named here counts before the environment
+		}
 		return nil
 	}
 	usageArgs(root)
