@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
@@ -292,11 +293,26 @@ func (h *Handler) exchange(ctx context.Context, p *provider, f flow, code string
 	case err != nil:
 		return "", &sallyport.Error{Kind: sallyport.EUnavailable, Code: "provider_down", Text: "the provider " + p.Label + " does not answer", Fix: "try again in a minute", Err: errors.New(clip(err.Error()))}
 	}
+	// The request went through the person's browser, where a scope can be taken
+	// out of it: with the scope goes the claim, and with that the groups that
+	// something is forbidden to.
+	if granted, _ := t.Extra("scope").(string); granted != "" && narrowed(p.Scopes, strings.Fields(granted)) {
+		return "", refuse(sallyport.EForbidden, "scope_narrowed", "the provider gave less than the gateway asks for", startAgain)
+	}
 	token, _ := t.Extra("id_token").(string)
 	if token == "" {
 		return "", refuse(sallyport.EUnavailable, "no_id_token", "the provider sent no ID token", "an operator allows the scope openid for this client")
 	}
 	return token, nil
+}
+
+// narrowed reports whether one of the scopes that were asked for was not
+// granted (RFC 6749 section 5.1). Of those of OpenID Connect itself providers
+// name some in words of their own, or not at all.
+func narrowed(asked, granted []string) bool {
+	return slices.ContainsFunc(asked, func(s string) bool {
+		return !slices.Contains([]string{"openid", "profile", "email", "offline_access"}, s) && !slices.Contains(granted, s)
+	})
 }
 
 // jwks serves the public part of the client keys, for the providers.

@@ -86,7 +86,7 @@ func newLiar(t *testing.T) *liar {
 				delete(claims, k)
 			}
 		}
-		reply(w, 200, map[string]any{"access_token": "x", "token_type": "Bearer", "id_token": l.sign(claims)})
+		reply(w, 200, map[string]any{"access_token": "x", "token_type": "Bearer", "id_token": l.sign(claims), "scope": begun.Get("scope")})
 	})
 	l.Server = httptest.NewServer(mux)
 	t.Cleanup(l.Close)
@@ -254,6 +254,28 @@ func (v visitor) signIn(l *liar, next string) answer {
 func (v visitor) isSignedIn() bool {
 	v.t.Helper()
 	return v.get("/protected").status == http.StatusOK
+}
+
+// The request goes through the browser of the person whom it is about. Who
+// takes the groups out of it does not sign in without them.
+func TestNobodyLeavesTheirGroupsBehind(t *testing.T) {
+	l := newLiar(t)
+	r := newRoom(t, "127.0.0.1", func(r *room) {
+		r.config.Trust = trust(t, l.URL)
+		r.config.Providers = []login.Provider{{Name: "a", Issuer: l.URL, ClientID: "gate", Scopes: []string{"email", "groups"}}}
+	})
+	for scope, want := range map[string]bool{"openid email groups": true, "openid groups": true, "openid email": false, "openid": false} {
+		v := r.visitor()
+		q := v.begin("a", "/protected")
+		if q.Get("scope") != "openid email groups" {
+			t.Fatalf("asked for %q", q.Get("scope"))
+		}
+		q.Set("scope", scope)
+		v.back(url.Values{"state": q["state"], "code": {l.code(q)}, "iss": {l.URL}})
+		if v.isSignedIn() != want {
+			t.Errorf("with %q: signed in: %v", scope, !want)
+		}
+	}
 }
 
 func TestSignInAtProvider(t *testing.T) {
