@@ -72,9 +72,6 @@ func (o *responder) start() {
 	}
 	o.started = true
 	o.rc = http.NewResponseController(o.w)
-	// A long stream outlives the deadlines of a server meant for requests.
-	// A writer that has none is as good.
-	_ = o.rc.SetReadDeadline(time.Time{})
 	h := o.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
