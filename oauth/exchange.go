@@ -53,9 +53,6 @@ func (s *Server) Exchange(ctx context.Context, f Form, c Caller) (Token, error) 
 	if err != nil {
 		return Token{}, err
 	}
-	if !s.starts.take(agent.agent.ID+" "+user.ID, s.c.Now()) {
-		return Token{}, busy("the agent starts tasks for this user too often")
-	}
 	v, err := s.start(ctx, d, user, agent.agent, b.holder)
 	if err != nil {
 		return Token{}, err
@@ -243,6 +240,9 @@ func (s *Server) start(ctx context.Context, d TaskRequest, user sallyport.Princi
 	})
 	if err != nil {
 		return task.View{}, err
+	}
+	if !s.starts.take(a.ID+" "+user.ID, s.c.Now()) {
+		return task.View{}, busy("the agent starts tasks for this user too often")
 	}
 	return s.c.Gateway.StartTask(ctx, m)
 }
