@@ -116,6 +116,9 @@ func (d *Directory) Match(w identity.Workload) (Agent, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if name := d.almost(w); name != "" {
+			return Agent{}, &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "agent_unknown", Text: "no agent is registered with this identity: " + evidence(w) + " is agent " + name + " only with other claims", Fix: "sallyport agent list --json shows which"}
+		}
 		return Agent{}, &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "agent_unknown", Text: "no agent is registered with this identity: " + evidence(w), Fix: "an operator registers it: sallyport agent add NAME --owner USER --purpose TEXT " + flagFor(w)}
 	}
 	slices.SortFunc(found, func(a, b Agent) int { return strings.Compare(a.Name, b.Name) })
@@ -187,6 +190,18 @@ func argument(s, name string) string {
 		}
 	}
 	return s
+}
+
+// almost names an agent that the evidence would be of but for a claim.
+func (d *Directory) almost(w identity.Workload) string {
+	for _, a := range d.agents {
+		for _, i := range a.Identities {
+			if i.Issuer != "" && i.Issuer == w.Issuer() && i.Subject == w.Subject() {
+				return a.Name
+			}
+		}
+	}
+	return ""
 }
 
 // hasClaims compares claims that are texts; no other kind of claim is equal to

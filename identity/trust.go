@@ -131,7 +131,7 @@ func NewTrust(c TrustConfig) (*Trust, error) {
 		if (p.Login || p.IDJAG) && p.UserClaim != "sub" {
 			// Else one provider could name the people of another.
 			if people > 1 && len(p.Domains) == 0 {
-				return nil, badProvider(p, "list under domains the mail domains that it may speak for, or use user_claim: sub", "there are several providers of people, and it may name any user")
+				return nil, badProvider(p, "list under domains the mail domains that it may speak for, or say user: sub", "there are several providers of people, and it may name any user")
 			}
 			for _, d := range p.Domains {
 				if other := speaksFor[d]; other != "" {
@@ -176,7 +176,7 @@ func (p Provider) checked() (Provider, error) {
 	case p.JWKSURL != "" && !secure(p.JWKSURL):
 		return p, badProvider(p, "", "the address of its keys is not an https URL")
 	case !p.Login && !p.Workloads && !p.IDJAG:
-		return p, badProvider(p, "say login, workloads or id_jag", "it is trusted with nothing")
+		return p, badProvider(p, "say what it is for: login, workloads or id-jag", "it is trusted with nothing")
 	case p.SubjectTokens && !p.Login:
 		return p, badProvider(p, "say login as well", "its tokens stand for people, who do not sign in there")
 	case p.Login && (len(p.Audience) == 0 || p.Audience[0] == ""):

@@ -85,7 +85,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_secret", "the secret of the authorization server has fewer than 32 bytes")
 	}
 	if strings.HasSuffix(c.URL, "/") || !trustworthy(c.URL) {
-		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_url", Text: "the public URL " + c.URL + " is neither https nor http on the loopback, or it ends with a slash", Fix: "set public_url to https://HOST"}
+		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_url", Text: "the public URL " + c.URL + " is neither https nor http on the loopback, or it ends with a slash", Fix: "public: https://HOST"}
 	}
 	s := &Server{
 		c: c, mux: http.NewServeMux(), documents: newDocuments(c.FetchClient), codes: newCodes(), devices: newDevices(),

@@ -241,7 +241,11 @@ func identityLayer(in *Input) []sallyport.Reason {
 		case p.Principal != in.Call.Chain[i] || p.Kind != want:
 			rs = append(rs, deny(CodeChain, "the chain of callers is out of order", ""))
 		case !p.Known:
-			rs = append(rs, deny(CodeUnknownParty, fmt.Sprintf("%s %s is not registered", p.Kind, p.ID), "sallyport agent add"))
+			fix := "sallyport agent add"
+			if p.Kind == sallyport.UserKind {
+				fix = "the user signs in, or an operator names them under users in the config"
+			}
+			rs = append(rs, deny(CodeUnknownParty, fmt.Sprintf("%s %s is not registered", p.Kind, p.ID), fix))
 		case p.Suspended:
 			rs = append(rs, deny(CodeSuspended, fmt.Sprintf("%s %s is suspended", p.Kind, p.ID), "sallyport agent resume"))
 		case p.Kind == sallyport.AgentKind && p.Owner == "":
@@ -249,7 +253,7 @@ func identityLayer(in *Input) []sallyport.Reason {
 		case p.Orphaned:
 			rs = append(rs, deny(CodeOrphaned, fmt.Sprintf("the owner of agent %s, %s, is no known user any more", p.ID, p.Owner), "sallyport agent update with --owner: somebody who answers for it"))
 		case p.Kind == sallyport.AgentKind && !p.Expires.IsZero() && !in.Now.Before(p.Expires):
-			rs = append(rs, deny(CodeAgentExpired, fmt.Sprintf("the registration of agent %s has expired", p.ID), "sallyport agent add with a later --expires"))
+			rs = append(rs, deny(CodeAgentExpired, fmt.Sprintf("the registration of agent %s has expired", p.ID), "somebody says that it is still wanted: sallyport agent review NAME"))
 		}
 	}
 	bearer := strings.HasPrefix(in.Holder, sallyport.HolderPrefix)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/api"
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
@@ -150,6 +151,9 @@ of its own, which stays with you.`,
 
 func (e *env) printAgent(a api.AgentInfo) {
 	fmt.Fprintf(e.stdout, "agent %s is %s\n  owner    %s\n  purpose  %s\n  expires  %s\n", a.Name, a.ID, a.Owner, a.Purpose, a.Expires.Format(time.DateOnly))
+	if a.Risk != "" {
+		fmt.Fprintf(e.stdout, "  risk     %s\n", a.Risk)
+	}
 	if len(a.Templates) > 0 {
 		fmt.Fprintf(e.stdout, "  may use  %s\n", strings.Join(a.Templates, ", "))
 	}
@@ -177,8 +181,8 @@ func addAgent(ctx context.Context, c *api.Client, domain, keyFile string, r api.
 		return api.AgentInfo{}, err
 	}
 	a, err := c.AddAgent(ctx, r)
-	if err != nil {
-		_ = os.Remove(keyFile) // nothing was registered under it
+	if err != nil && sallyport.KindOf(err) != sallyport.EUnavailable {
+		_ = os.Remove(keyFile) // nothing was registered under it; else that is not known
 	}
 	return a, err
 }
@@ -276,7 +280,8 @@ func updateCommand(e *env) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := identity.SaveAgentKey(keyFile, key); err != nil {
+				// The old key stays until the new one counts.
+				if err := identity.SaveAgentKey(keyFile+".new", key); err != nil {
 					return err
 				}
 				thumb := key.Thumbprint()
@@ -284,10 +289,15 @@ func updateCommand(e *env) *cobra.Command {
 			}
 			a, err := c.UpdateAgent(cmd.Context(), args[0], ch)
 			if err != nil {
-				if newKey {
-					_ = os.Remove(keyFile) // nothing was registered under it
+				if newKey && sallyport.KindOf(err) != sallyport.EUnavailable {
+					_ = os.Remove(keyFile + ".new") // nothing was registered under it; else that is not known
 				}
 				return err
+			}
+			if newKey {
+				if err := os.Rename(keyFile+".new", keyFile); err != nil {
+					return err
+				}
 			}
 			if e.json {
 				return e.printJSON(a)
@@ -297,7 +307,7 @@ func updateCommand(e *env) *cobra.Command {
 		},
 	}
 	r.flags(c)
-	c.Flags().BoolVar(&newKey, "new-key", false, "make a new key and forget the old one; tasks of the old key go on until they end")
+	c.Flags().BoolVar(&newKey, "new-key", false, "make a new key and forget the old one; tasks of the old key end when their tokens do, within 10 minutes")
 	c.Flags().StringVar(&keyFile, "key", "", "where to write the new key")
 	return c
 }

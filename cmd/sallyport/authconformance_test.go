@@ -31,8 +31,8 @@ func TestAuthorizationConformance(t *testing.T) {
 				args = append(args, "--resource", resource)
 			}
 			cmd := exec.Command(node, args...)
-			var said bytes.Buffer
-			cmd.Stderr = &said
+			var said, failed bytes.Buffer
+			cmd.Stderr = &failed
 			stdout, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -48,6 +48,7 @@ func TestAuthorizationConformance(t *testing.T) {
 				}
 			}
 			err = cmd.Wait()
+			said.Write(failed.Bytes())
 			got := checks(t, out, said.Bytes())
 			if want := []string{"authorization-code-grant", "authorization-server-metadata-endpoint"}; err != nil || !slices.Equal(slices.Sorted(maps.Keys(got)), want) {
 				t.Errorf("%v; the scenarios that ran: %v\n%s", err, slices.Sorted(maps.Keys(got)), said.String())

@@ -373,7 +373,7 @@ func TestBadTaskTokens(t *testing.T) {
 		{"an iat to come", proved(row{"iat": now + 600}), "401 proof_stale invalid_dpop_proof"},
 		{"no jti", proved(row{"jti": ""}), "401 proof_malformed invalid_dpop_proof"},
 		{"a proof of another key", with(good, strangers()), "401 proof_binding invalid_dpop_proof"},
-		{"a revoked task's token", sent(revoked.AccessToken), "403"},
+		{"a revoked task's token", sent(revoked.AccessToken), "401 task_ended invalid_token"},
 	} {
 		if c.got.String() != c.want {
 			t.Errorf("%s: %s, want %s\n%s", c.what, c.got, c.want, c.got.text)

@@ -273,6 +273,11 @@ func (c *Config) check() error {
 	if _, s, ok := prefixes(c.Proxies); !ok {
 		return bad("proxies: [10.0.0.0/8]", "proxies: %q is neither an address nor a network", s)
 	}
+	for _, o := range c.Operators {
+		if word, name, group := strings.Cut(o, "::"); group && (word != "Team" && word != "Role" || name == "") {
+			return bad("Role::NAME or Team::NAME", "the operators %q are no group of users", o)
+		}
+	}
 	if err := c.Identity.check(bad); err != nil {
 		return err
 	}

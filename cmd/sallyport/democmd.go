@@ -131,8 +131,8 @@ func demoFiles(dir, deskURL string, npm map[string]string) (*Config, error) {
 	if file := npm["memory"]; file != "" {
 		fmt.Fprintf(&b, "  memory: { command: [node, %q], catalog: memory, env: { MEMORY_FILE_PATH: %q } }\n", file, filepath.Join(filepath.Dir(docs), "memory.jsonl"))
 	}
-	fmt.Fprintf(&b, "approvers:\n  finance: [%s]\n  owner: [%s]\nusers:\n  %s: { teams: [support] }\n  %s: { teams: [operations] }\naccounts: { %q: %s }\n",
-		demoOps, demoOps, demoUser, demoOps, account.Username, demoOps)
+	fmt.Fprintf(&b, "approvers:\n  finance: [%s]\n  owner: [%s]\nusers:\n  %s: { teams: [support] }\n  %s: { teams: [operations] }\n  lee@%s: {}\naccounts: { %q: %s }\n",
+		demoOps, demoOps, demoUser, demoOps, demoDomain, account.Username, demoOps)
 	path := filepath.Join(dir, defaultConfig)
 	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 		return nil, err

@@ -32,8 +32,10 @@ func (l ownListener) Accept() (net.Conn, error) {
 		if err == nil && uid == os.Getuid() {
 			return c, nil
 		}
-		l.log.Warn("a connection to the task's door was not of this account", "uid", uid, "error", err)
-		c.Close()
+		if err == nil {
+			l.log.Warn("a connection to the task's door was of another account", "uid", uid)
+		}
+		c.Close() // one that was gone before it could be looked at is nobody's
 	}
 }
 

@@ -67,6 +67,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.who = who
+	if x.room = h.room(who.Task()); x.room == nil {
+		// The token is worth nothing any more: whoever signs in by itself should.
+		h.challenge(w, x.out, r.URL.Path, sallyport.Errorf(sallyport.EUnauthenticated, "task_ended", "the task has ended"))
+		return
+	}
 	// Streams, and slow calls, of somebody who is known outlive the deadlines of
 	// a server meant for requests. A writer that has none is as good.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
@@ -80,10 +85,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Not even a handshake, or a notification, goes to a server that the
 		// task has no grant for.
 		h.insufficient(w, x, r.URL.Path)
-		return
-	}
-	if x.room = h.room(who.Task()); x.room == nil {
-		x.out.refuse(canon.Value{}, refuse(http.StatusForbidden, CodeDenied, "the task has ended"))
 		return
 	}
 	x.modern = r.Header.Get(headerVersion) >= modernVersion

@@ -272,7 +272,7 @@ func TestI9_TheEndOfATaskEndsItsStreams(t *testing.T) {
 	if err := auth(again); err != nil {
 		t.Fatal(err)
 	}
-	if resp, b := do(t, again, "Mcp-Session-Id", id); resp.StatusCode != 403 && resp.StatusCode != 404 {
+	if resp, b := do(t, again, "Mcp-Session-Id", id); resp.StatusCode != 401 {
 		t.Errorf("after the end: HTTP %d %s", resp.StatusCode, b)
 	}
 }
