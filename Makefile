@@ -38,7 +38,7 @@ unit:
 
 # The rooms with shared state, again under the race detector.
 race:
-	CGO_ENABLED=1 $(GO) test -race -short -count=1 ./canon ./task ./identity ./catalog ./policy ./pdp ./state ./ledger ./approval ./gateway ./outbound ./workload ./login ./oauth ./pep/... ./api
+	CGO_ENABLED=1 $(GO) test -race -short -count=1 ./canon ./task ./identity ./catalog ./policy ./pdp ./state ./ledger ./approval ./gateway ./outbound ./rate ./workload ./login ./oauth ./pep/... ./api
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/rate"
 	"github.com/sallyport-dev/sallyport/state"
 )
 
@@ -58,7 +59,7 @@ type Handler struct {
 	cookies   cookies
 	sealer    *sealer
 	sessions  *sessions
-	rates     *rates
+	rates     *rate.Buckets
 	providers []*provider
 	passkeys  *passkeys // nil without passkeys
 	exchanges chan struct{}
@@ -80,7 +81,7 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 		c.Absolute = defaultAbsolute
 	}
 	h := &Handler{
-		c: c, origin: origin, cookies: newCookies(c.Public), rates: newRates(c.Now), exchanges: make(chan struct{}, maxExchanges),
+		c: c, origin: origin, cookies: newCookies(c.Public), rates: rate.New(60*ratePerSec, rateBurst, maxRated), exchanges: make(chan struct{}, maxExchanges),
 		sessions: &sessions{now: c.Now, valid: c.Valid, idle: c.Idle, limit: c.Absolute, byHash: map[[32]byte]*session{}},
 	}
 	if h.sealer, err = newSealer(c.Secret, c.Now); err != nil {
@@ -173,7 +174,7 @@ func sameHost(host string, public *url.URL) bool {
 // limited refuses an address that asks too often.
 func (h *Handler) limited(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !h.rates.allow(r) {
+		if !h.rates.Take(rate.Address(r), h.c.Now()) {
 			w.Header().Set("Retry-After", "30")
 			err := refuse(sallyport.EExhausted, "too_many", "there were too many attempts from your address", "wait half a minute")
 			if r.Method == http.MethodPost {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/login"
+	"github.com/sallyport-dev/sallyport/rate"
 )
 
 // device is one sign-in of a command line on a machine without a browser (RFC
@@ -102,7 +103,7 @@ func (s *Server) deviceAuthorization(w http.ResponseWriter, r *http.Request) {
 		agent = agent[:maxUserAgent]
 	}
 	secret := newSecret()
-	d := &device{jkt: f["dpop_jkt"], from: address(r), with: string(agent), asked: now, expires: now.Add(deviceTTL), interval: devicePoll}
+	d := &device{jkt: f["dpop_jkt"], from: rate.Address(r), with: string(agent), asked: now, expires: now.Add(deviceTTL), interval: devicePoll}
 	if !s.devices.put(secret, d, now) {
 		s.fail(w, r, busy("there are too many sign-ins at one time"))
 		return
@@ -265,7 +266,7 @@ func (s *Server) deviceAnswer(w http.ResponseWriter, r *http.Request) {
 	const unknown = "No sign-in with this code is waiting. Codes last ten minutes and count once."
 	switch f["decision"] {
 	case "show":
-		if !s.typed.take(p.User().ID, now) {
+		if !s.typed.Take(p.User().ID, now) {
 			again("Too many codes in a short time. Try again in a minute.")
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/rate"
 )
 
 // documents fetches client ID metadata documents
@@ -21,8 +22,8 @@ type documents struct {
 	fetch  func(ctx context.Context, url string) ([]byte, error)
 	flight singleflight.Group
 	slots  chan struct{}
-	hosts  *rates // nobody is to be flooded through this server
-	askers *rates // nor is one address to take all the slots
+	hosts  *rate.Buckets // nobody is to be flooded through this server
+	askers *rate.Buckets // nor is one address to take all the slots
 
 	mu   sync.Mutex
 	kept map[string]document // by kind and URL
@@ -36,7 +37,7 @@ type document struct {
 }
 
 func newDocuments(fetch func(ctx context.Context, url string) ([]byte, error)) *documents {
-	return &documents{fetch: fetch, slots: make(chan struct{}, maxFetchers), hosts: newRates(fetchesPerMinute), askers: newRates(askedPerMinute), kept: map[string]document{}}
+	return &documents{fetch: fetch, slots: make(chan struct{}, maxFetchers), hosts: rate.New(fetchesPerMinute, fetchesPerMinute, maxBuckets), askers: rate.New(askedPerMinute, askedPerMinute, maxBuckets), kept: map[string]document{}}
 }
 
 // get returns the client whose id is a URL.
@@ -120,7 +121,7 @@ func (d *documents) load(ctx context.Context, kind, url string, now time.Time, r
 	// The last known one counts for a while, whatever keeps from fetching it:
 	// strangers must not shut a client out by asking for others.
 	stale := ok && kept.err == nil && now.Sub(kept.fetched) < documentStale
-	if from, _ := ctx.Value(addressKey{}).(string); !stale && !d.askers.take(from, now) {
+	if from, _ := ctx.Value(addressKey{}).(string); !stale && !d.askers.Take(from, now) {
 		return nil, busy("too many unknown clients are named from your address")
 	}
 	// Who waits may go away; the fetch goes on for the others.
@@ -163,7 +164,7 @@ func busy(text string) error {
 // fetchOne fetches within the bounds; beyond one the error is EExhausted.
 func (d *documents) fetchOne(ctx context.Context, url string, now time.Time) ([]byte, error) {
 	u, err := neturl.Parse(url)
-	if err != nil || !d.hosts.take(u.Host, now) {
+	if err != nil || !d.hosts.Take(u.Host, now) {
 		return nil, busy("too many documents are asked for from that host")
 	}
 	select {

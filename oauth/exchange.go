@@ -241,7 +241,7 @@ func (s *Server) start(ctx context.Context, d TaskRequest, user sallyport.Princi
 	if err != nil {
 		return task.View{}, err
 	}
-	if !s.starts.take(a.ID+" "+user.ID, s.c.Now()) {
+	if !s.starts.Take(a.ID+" "+user.ID, s.c.Now()) {
 		return task.View{}, busy("the agent starts tasks for this user too often")
 	}
 	return s.c.Gateway.StartTask(ctx, m)
@@ -279,7 +279,7 @@ func (s *Server) renew(ctx context.Context, f Form, c Caller, d TaskRequest, a g
 	if err := s.c.Gateway.Renewable(st.View); err != nil {
 		return Token{}, as("invalid_grant", err)
 	}
-	if !s.turns.take(string(id), s.c.Now()) {
+	if !s.turns.Take(string(id), s.c.Now()) {
 		return Token{}, busy("the tokens of one task are renewed too often")
 	}
 	if err := s.recordBy(ctx, eventRenew, id, map[string]any{"agent": a.ID, "binding": string(b.binding), "resource": resource}, "", c.instead(user)); err != nil {

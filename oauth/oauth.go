@@ -20,6 +20,7 @@ import (
 	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/rate"
 	"github.com/sallyport-dev/sallyport/state"
 	"github.com/sallyport-dev/sallyport/task"
 )
@@ -34,12 +35,12 @@ type Server struct {
 	codes     *codes
 	devices   *devices
 	grants    *grants
-	seen      *replays // assertions of clients
-	strangers *rates   // by address, or by person where one is signed in
-	requests  *rates   // of tokens, by address
-	typed     *rates   // user codes, by person
-	turns     *rates   // renewals, by grant or task
-	starts    *rates   // tasks, by agent and user
+	seen      *replays      // assertions of clients
+	strangers *rate.Buckets // by address, or by person where one is signed in
+	requests  *rate.Buckets // of tokens, by address
+	typed     *rate.Buckets // user codes, by person
+	turns     *rate.Buckets // renewals, by grant or task
+	starts    *rate.Buckets // tasks, by agent and user
 }
 
 // Config is what a Server works with.
@@ -89,8 +90,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{
 		c: c, mux: http.NewServeMux(), documents: newDocuments(c.FetchClient), codes: newCodes(), devices: newDevices(),
-		seen: newReplays(c.Now()), strangers: newRates(ratePerMinute), requests: newRates(requestsPerMinute), typed: newRates(userCodePerMinute),
-		turns: newRates(refreshPerMinute), starts: newRates(startsPerMinute),
+		seen: newReplays(c.Now()), strangers: rate.New(ratePerMinute, ratePerMinute, maxBuckets), requests: rate.New(requestsPerMinute, requestsPerMinute, maxBuckets), typed: rate.New(userCodePerMinute, userCodePerMinute, maxBuckets),
+		turns: rate.New(refreshPerMinute, refreshPerMinute, maxBuckets), starts: rate.New(startsPerMinute, startsPerMinute, maxBuckets),
 	}
 	for use, key := range map[string]*[]byte{"client id": &s.keys.client, "refresh token": &s.keys.refresh, "form": &s.keys.form} {
 		k, err := hkdf.Key(sha256.New, c.Secret, nil, "sallyport oauth "+use, 32)
@@ -113,11 +114,11 @@ func (s *Server) routes() {
 		s.open("GET", p, s.metadata)
 	}
 	s.open("GET", "/oauth/jwks", s.jwks)
-	s.open("POST", "/oauth/token", s.limited(s.requests, address, s.token))
-	s.open("POST", "/oauth/register", s.limited(s.strangers, address, s.register))
-	s.mux.HandleFunc("POST /oauth/introspect", s.limited(s.requests, address, s.introspect))
-	s.mux.HandleFunc("POST /oauth/revoke", s.limited(s.requests, address, s.revoke))
-	s.mux.HandleFunc("POST /oauth/device_authorization", s.limited(s.strangers, address, s.deviceAuthorization))
+	s.open("POST", "/oauth/token", s.limited(s.requests, rate.Address, s.token))
+	s.open("POST", "/oauth/register", s.limited(s.strangers, rate.Address, s.register))
+	s.mux.HandleFunc("POST /oauth/introspect", s.limited(s.requests, rate.Address, s.introspect))
+	s.mux.HandleFunc("POST /oauth/revoke", s.limited(s.requests, rate.Address, s.revoke))
+	s.mux.HandleFunc("POST /oauth/device_authorization", s.limited(s.strangers, rate.Address, s.deviceAuthorization))
 	s.mux.HandleFunc("GET /oauth/authorize", s.limited(s.strangers, s.visitor, s.authorize))
 	s.mux.HandleFunc("POST /oauth/authorize", s.limited(s.strangers, s.visitor, s.consented))
 	s.mux.HandleFunc("GET /oauth/device", s.limited(s.strangers, s.visitor, s.devicePage))
@@ -126,7 +127,7 @@ func (s *Server) routes() {
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), addressKey{}, address(r))))
+	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), addressKey{}, rate.Address(r))))
 }
 
 // addressKey is where the context of a request from afar has its address.
@@ -138,7 +139,7 @@ func (s *Server) visitor(r *http.Request) string {
 	if p, ok := s.c.Session(r); ok {
 		return "user " + p.User().ID
 	}
-	return address(r)
+	return rate.Address(r)
 }
 
 // open serves an endpoint that programs in a browser of any origin may use:
@@ -160,9 +161,9 @@ func (s *Server) open(method, path string, h http.HandlerFunc) {
 
 // limited bounds how often one asker may ask for what costs a fetch, memory, a
 // signature or a guess.
-func (s *Server) limited(rate *rates, who func(*http.Request) string, h http.HandlerFunc) http.HandlerFunc {
+func (s *Server) limited(bound *rate.Buckets, who func(*http.Request) string, h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !rate.take(who(r), s.c.Now()) {
+		if !bound.Take(who(r), s.c.Now()) {
 			w.Header().Set("Retry-After", "60")
 			s.fail(w, r, busy("there are too many requests from you"))
 			return

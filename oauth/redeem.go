@@ -142,7 +142,7 @@ func (s *Server) refresh(ctx context.Context, f Form, who party, jkt string) (To
 	if sc := f["scope"]; sc != "" && !within(sc, g.Scope+" "+ScopeTask) {
 		return Token{}, refuse("invalid_scope", "the scope is wider than what was granted")
 	}
-	if !s.turns.take(g.id, now) {
+	if !s.turns.Take(g.id, now) {
 		return Token{}, busy("the tokens of one grant are renewed too often")
 	}
 	if g.Task == "" {
