@@ -18,6 +18,8 @@ import (
 type Directory struct {
 	users map[string][]string // of the config: user id to groups; empty: any user of this machine
 	now   func() time.Time
+	// strict: only who is listed, invited or signed in is known.
+	strict bool
 
 	putting  sync.Mutex // one registration at a time
 	changing sync.Mutex // one change of a user at a time
@@ -39,6 +41,12 @@ func NewDirectory(users map[string][]string, now func() time.Time) *Directory {
 	}
 	return d
 }
+
+// RequireSignIn makes known only those who are listed, invited, or signed in at
+// an identity provider: what it knows of a person, such as the groups that a
+// rule forbids something to, is not known before. It is called before the
+// Directory is used.
+func (d *Directory) RequireSignIn() { d.strict = true }
 
 // Agent finds an agent by name or SPIFFE ID.
 func (d *Directory) Agent(name string) (Agent, error) {

@@ -339,3 +339,21 @@ func TestAnOwnerWhoIsLongAwayIsReported(t *testing.T) {
 		g.Advance(-time.Duration(days) * 24 * time.Hour)
 	}
 }
+
+// Where people sign in at a provider, nobody is known by being unheard of: the
+// groups that something is forbidden to would not be known either.
+func TestWithAProviderOnlyWhoSignedInIsKnown(t *testing.T) {
+	d := gateway.NewDirectory(nil, time.Now)
+	if !d.KnowsUser("dana@" + sallyporttest.Domain) {
+		t.Error("without a provider every user of the machine is known")
+	}
+	d.RequireSignIn()
+	if d.KnowsUser("dana@" + sallyporttest.Domain) {
+		t.Error("with one, who never signed in is not")
+	}
+	listed := gateway.NewDirectory(map[string][]string{"dana@" + sallyporttest.Domain: {"Team::support"}}, time.Now)
+	listed.RequireSignIn()
+	if !listed.KnowsUser("dana@" + sallyporttest.Domain) {
+		t.Error("who is listed is known")
+	}
+}

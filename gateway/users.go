@@ -55,7 +55,7 @@ func (d *Directory) standing(id string, now time.Time) (known bool, groups []str
 	case id == "" || u.Offboarded || u.Forgotten:
 		return false, nil
 	case u.Issuer == "":
-		return ok || len(d.users) == 0 || u.Invited, listed
+		return ok || len(d.users) == 0 && !d.strict || u.Invited, listed
 	case !now.Before(u.Expires):
 		return false, nil
 	case len(listed) == 0:

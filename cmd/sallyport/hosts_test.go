@@ -34,6 +34,7 @@ listen: 127.0.0.1:0
 trust_domain: test.example
 store: sqlite:var/sallyport.db
 accounts: { $ACCOUNT: ops@test.example }
+users: { ops@test.example: {}, lee@test.example: {}, lee@example.org: {} }
 hold: 1s
 identity:
   dev_clients: true

@@ -122,6 +122,9 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 		return nil, err
 	}
 	a.directory = gateway.NewDirectory(cfg.users(), time.Now)
+	if slices.ContainsFunc(cfg.Identity.OIDC, func(o OIDCConfig) bool { return o.login() }) {
+		a.directory.RequireSignIn()
+	}
 	desk := approval.NewDesk(a.store, cfg.groups(), time.Now)
 	a.gateway = gateway.New(gateway.Config{
 		Engine: version(), Domain: cfg.TrustDomain, Store: a.store, Catalog: a.catalog,
