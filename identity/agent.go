@@ -62,8 +62,8 @@ func LoadAgentKey(path string) (*AgentKey, error) {
 	if err != nil {
 		return nil, bad
 	}
-	id, err := spiffeid.FromString(text(v, "spiffe_id"))
-	if err != nil || id.TrustDomain().Name() != text(v, "trust_domain") {
+	id, err := spiffeid.FromString(ClaimText(v, "spiffe_id"))
+	if err != nil || id.TrustDomain().Name() != ClaimText(v, "trust_domain") {
 		return nil, bad
 	}
 	return &AgentKey{id.String(), id.TrustDomain().Name(), k}, nil

@@ -54,7 +54,7 @@ type forge struct {
 // same; a member that is nil is left out.
 func (f forge) with(t testing.TB, header, claims m) string {
 	t.Helper()
-	return es256(t, f.key, merged(t, f.header, header), merged(t, f.claims, claims))
+	return identitytest.SignES256(t, f.key, merged(t, f.header, header), merged(t, f.claims, claims))
 }
 
 func merged(t testing.TB, a, b m) string {
@@ -67,20 +67,6 @@ func merged(t testing.TB, a, b m) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-func es256(t testing.TB, key *ecdsa.PrivateKey, header, claims string) string {
-	t.Helper()
-	signed := b64.EncodeToString([]byte(header)) + "." + b64.EncodeToString([]byte(claims))
-	h := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, key, h[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	sig := make([]byte, 64)
-	r.FillBytes(sig[:32])
-	s.FillBytes(sig[32:])
-	return signed + "." + b64.EncodeToString(sig)
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -200,9 +186,10 @@ func (w *world) taskToken(tt identity.TaskToken) identity.TaskToken {
 func (w *world) evidence(t testing.TB, token string, header, claims m) identity.Evidence {
 	t.Helper()
 	h := sha256.Sum256([]byte(token))
-	proof := es256(t, w.holder,
+	proof := identitytest.SignES256(t, w.holder,
 		merged(t, m{"alg": "ES256", "typ": "dpop+jwt", "jwk": publicJWK(t, w.holder)}, header),
 		merged(t, m{"jti": rand.Text(), "htm": "POST", "htu": mcpURL, "iat": now.Unix(), "ath": b64.EncodeToString(h[:])}, claims))
+
 	return identity.Evidence{Scheme: "DPoP", Token: token, Proof: proof, Method: "POST", URL: mcpURL}
 }
 
@@ -293,12 +280,12 @@ func TestBadInput(t *testing.T) {
 				{"issued in the future", f.with(t, nil, m{"iat": now.Add(31 * time.Second).Unix()}), "token_not_yet_valid"},
 				{"nbf as text", f.with(t, nil, m{"nbf": "now"}), "token_claims"},
 				{"oversized", f.with(t, nil, m{"pad": strings.Repeat("x", identity.MaxForeignTokenBytes)}), "token_malformed"},
-				{"duplicate claim", es256(t, f.key, head, twice(body, `"sub":"root"`)), "token_malformed"},
-				{"duplicate exp", es256(t, f.key, head, twice(body, `"exp":99999999999`)), "token_malformed"},
-				{"duplicate header", es256(t, f.key, twice(head, `"alg":"none"`), body), "token_malformed"},
-				{"nested duplicate", es256(t, f.key, head, twice(body, `"x":{"a":1,"a":2}`)), "token_malformed"},
-				{"trailing data", es256(t, f.key, head, body+"{}"), "token_malformed"},
-				{"not UTF-8", es256(t, f.key, head, strings.Replace(body, "dana", "\xff", 1)+" \xff"), "token_malformed"},
+				{"duplicate claim", identitytest.SignES256(t, f.key, head, twice(body, `"sub":"root"`)), "token_malformed"},
+				{"duplicate exp", identitytest.SignES256(t, f.key, head, twice(body, `"exp":99999999999`)), "token_malformed"},
+				{"duplicate header", identitytest.SignES256(t, f.key, twice(head, `"alg":"none"`), body), "token_malformed"},
+				{"nested duplicate", identitytest.SignES256(t, f.key, head, twice(body, `"x":{"a":1,"a":2}`)), "token_malformed"},
+				{"trailing data", identitytest.SignES256(t, f.key, head, body+"{}"), "token_malformed"},
+				{"not UTF-8", identitytest.SignES256(t, f.key, head, strings.Replace(body, "dana", "\xff", 1)+" \xff"), "token_malformed"},
 				{"padded", f.with(t, nil, nil) + "=", "token_malformed"},
 				{"five parts", f.with(t, nil, nil) + "..", "token_malformed"},
 				{"empty", "", "token_missing"},
@@ -407,7 +394,7 @@ func TestBadInput(t *testing.T) {
 		_, err := w.verifier.Verify(good, now)
 		want(t, "replay", err, sallyport.EUnauthenticated, "proof_replayed")
 		twice := w.evidence(t, w.token, nil, nil)
-		twice.Proof = es256(t, w.holder, `{"alg":"ES256","typ":"dpop+jwt","typ":"dpop+jwt"}`, `{}`)
+		twice.Proof = identitytest.SignES256(t, w.holder, `{"alg":"ES256","typ":"dpop+jwt","typ":"dpop+jwt"}`, `{}`)
 		_, err = w.verifier.Verify(twice, now)
 		want(t, "duplicate member", err, sallyport.EUnauthenticated, "proof_malformed")
 		down := w.evidence(t, w.token, nil, nil)

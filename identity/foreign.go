@@ -85,11 +85,11 @@ func parseForeignKey(v canon.Value) (kid string, _ foreignKey, ok bool) {
 	}
 	k := foreignKey{public: j.Key}
 	if alg, has := v.Get("alg"); has {
-		if k.alg = text(v, "alg"); !slices.Contains(k.algs(), k.alg) || alg.Kind() != canon.String {
+		if k.alg = ClaimText(v, "alg"); !slices.Contains(k.algs(), k.alg) || alg.Kind() != canon.String {
 			return "", foreignKey{}, false
 		}
 	}
-	kid = text(v, "kid")
+	kid = ClaimText(v, "kid")
 	return kid, k, kid != "" && len(kid) <= maxJTIBytes && len(k.algs()) > 0
 }
 
@@ -150,9 +150,9 @@ func parseForeign(token string, typs ...string) (foreignToken, error) {
 	if !ok {
 		return foreignToken{}, unauthenticated("token_malformed", "the token is not a JWT of the expected form")
 	}
-	f := foreignToken{jws: t, compact: token, alg: text(t.header, "alg"), kid: text(t.header, "kid")}
+	f := foreignToken{jws: t, compact: token, alg: ClaimText(t.header, "alg"), kid: ClaimText(t.header, "kid")}
 	typ, has := t.header.Get("typ")
-	name := text(t.header, "typ")
+	name := ClaimText(t.header, "typ")
 	if has && (typ.Kind() != canon.String || name == "") ||
 		!slices.ContainsFunc(typs, func(want string) bool { return strings.EqualFold(want, strings.TrimPrefix(name, "application/")) }) {
 		return foreignToken{}, unauthenticated("token_type", "the token is of another type")
@@ -190,14 +190,14 @@ func (t foreignToken) verify(k foreignKey, allowed []string) error {
 // times checks exp, nbf and iat against a clock that may differ by
 // ForeignSkew, and returns until when the token counts here.
 func (t foreignToken) times(most time.Duration, needIssued bool, now time.Time) (iat, until time.Time, err error) {
-	exp, ok := instant(t.claims, "exp")
+	exp, ok := NumericDate(t.claims, "exp")
 	ok2, ok3 := true, true
 	if _, has := t.claims.Get("iat"); has || needIssued {
-		iat, ok2 = instant(t.claims, "iat")
+		iat, ok2 = NumericDate(t.claims, "iat")
 	}
 	var nbf time.Time
 	if _, has := t.claims.Get("nbf"); has {
-		nbf, ok3 = instant(t.claims, "nbf")
+		nbf, ok3 = NumericDate(t.claims, "nbf")
 	}
 	until = exp.Add(ForeignSkew)
 	switch {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/identity/identitytest"
 )
 
 // fill puts this process's keys and names into a text that the fuzzer made.
@@ -38,7 +39,7 @@ func FuzzForeignToken(f *testing.F) {
 				aud = "sallyport-at-idp"
 			}
 			head, body := fill(header, "KID", kid), fill(claims, "ISS", w.idp.URL, "AUD", aud)
-			token := es256(t, of.key, head, body)
+			token := identitytest.SignES256(t, of.key, head, body)
 			read := func(err error, aud string) {
 				if err != nil {
 					if sallyport.KindOf(err) != sallyport.EUnauthenticated {
@@ -104,7 +105,7 @@ func FuzzJWKS(f *testing.F) {
 	f.Add(`{"keys":[{"kty":"oct","k":"AAAA","kid":"k"}]}`)
 	f.Add(`{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA","kid":"k","x5c":["AAAA"],"key_ops":["verify"]}]}`)
 	claims := merged(f, m{"iss": "https://idp.example", "sub": "u", "aud": "us", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}, nil)
-	good, bad := es256(f, key, `{"alg":"ES256","kid":"k"}`, claims), es256(f, thief, `{"alg":"ES256","kid":"k"}`, claims)
+	good, bad := identitytest.SignES256(f, key, `{"alg":"ES256","kid":"k"}`, claims), identitytest.SignES256(f, thief, `{"alg":"ES256","kid":"k"}`, claims)
 	f.Fuzz(func(t *testing.T, jwks string) {
 		jwks = fill(jwks, `"X"`, `"`+x+`"`, `"Y"`, `"`+y+`"`)
 		trust, err := identity.NewTrust(identity.TrustConfig{
@@ -175,7 +176,7 @@ func FuzzDPoPProof(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header, claims string) {
 		head, body := fill(header, "JWK", string(jwk)), fill(claims, "ATH", b64.EncodeToString(h[:]))
 		ev := w.evidence(t, w.token, nil, nil)
-		ev.Proof = es256(t, w.holder, head, body)
+		ev.Proof = identitytest.SignES256(t, w.holder, head, body)
 		v := identity.NewVerifier(w.issuer, now.Add(-time.Minute))
 		_, withToken := v.Verify(ev, now)
 		jkt, atEndpoint := identity.NewVerifier(w.issuer, now.Add(-time.Minute)).Proof(ev.Proof, "POST", mcpURL, "", now)

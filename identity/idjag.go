@@ -28,7 +28,7 @@ func (t *Trust) IDJAG(ctx context.Context, token, audience string, now time.Time
 	if err != nil {
 		return Person{}, JAG{}, err
 	}
-	s := t.providers[text(f.claims, "iss")]
+	s := t.providers[ClaimText(f.claims, "iss")]
 	if s == nil || !s.p.IDJAG {
 		return Person{}, JAG{}, unauthenticated("token_issuer", "the token's issuer is not trusted with identity assertions")
 	}
@@ -42,7 +42,7 @@ func (t *Trust) IDJAG(ctx context.Context, token, audience string, now time.Time
 	if err != nil {
 		return Person{}, JAG{}, err
 	}
-	j := JAG{ClientID: text(f.claims, "client_id"), Scope: text(f.claims, "scope"), ID: text(f.claims, "jti")}
+	j := JAG{ClientID: ClaimText(f.claims, "client_id"), Scope: ClaimText(f.claims, "scope"), ID: ClaimText(f.claims, "jti")}
 	j.Details, _ = f.claims.Get("authorization_details")
 	resource, has := f.claims.Get("resource")
 	if of, ok := texts(resource); ok && len(of) == 1 {

@@ -60,7 +60,7 @@ func OpenIssuer(dir, domain string, now time.Time) (*Issuer, error) {
 	}
 	bad := sallyport.Errorf(sallyport.EInvalid, "bad_key", "the file %s holds no keys of the trust domain %s", i.path, domain)
 	v, err := canon.Parse(b, jwsLimits)
-	if err != nil || text(v, "trust_domain") != domain {
+	if err != nil || ClaimText(v, "trust_domain") != domain {
 		return nil, bad
 	}
 	keys, _ := v.Get("keys")
@@ -68,7 +68,7 @@ func OpenIssuer(dir, domain string, now time.Time) (*Issuer, error) {
 		k := issuerKey{}
 		if _, has := e.Get("retired"); has {
 			var ok bool
-			if k.retired, ok = instant(e, "retired"); !ok {
+			if k.retired, ok = NumericDate(e, "retired"); !ok {
 				return nil, bad
 			}
 		}

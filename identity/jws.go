@@ -76,8 +76,8 @@ func decodeObject(s string, lim canon.Limits) (canon.Value, bool) {
 	return v, err == nil && v.Kind() == canon.Object
 }
 
-// text returns a claim or header member that is a text, else "".
-func text(v canon.Value, name string) string {
+// ClaimText returns a claim or header member that is a text, else "".
+func ClaimText(v canon.Value, name string) string {
 	m, _ := v.Get(name)
 	if m.Kind() != canon.String {
 		return ""
@@ -85,8 +85,8 @@ func text(v canon.Value, name string) string {
 	return m.Text()
 }
 
-// instant returns a NumericDate (RFC 7519 section 2) in whole seconds.
-func instant(v canon.Value, name string) (time.Time, bool) {
+// NumericDate returns a time of a token (RFC 7519 section 2), in whole seconds.
+func NumericDate(v canon.Value, name string) (time.Time, bool) {
 	m, _ := v.Get(name)
 	n, err := strconv.ParseInt(m.Text(), 10, 64)
 	if m.Kind() != canon.Number || err != nil || n < 0 || n > 1<<40 {

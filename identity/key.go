@@ -32,7 +32,7 @@ func (k publicKey) alg() string {
 // verify checks the signature of t, and that its header names the key's own
 // algorithm (RFC 8725 section 3.1).
 func (k publicKey) verify(t jws) bool {
-	if alg := k.alg(); alg == "" || text(t.header, "alg") != alg || len(t.sig) != 64 {
+	if alg := k.alg(); alg == "" || ClaimText(t.header, "alg") != alg || len(t.sig) != 64 {
 		return false
 	}
 	if k.ed != nil {
@@ -69,13 +69,13 @@ func parseJWK(v canon.Value) (publicKey, bool) {
 			return publicKey{}, false
 		}
 	}
-	x, ok := decodeB64(text(v, "x"))
+	x, ok := decodeB64(ClaimText(v, "x"))
 	if !ok || len(x) != 32 {
 		return publicKey{}, false
 	}
-	switch text(v, "kty") + " " + text(v, "crv") {
+	switch ClaimText(v, "kty") + " " + ClaimText(v, "crv") {
 	case "EC P-256":
-		y, ok := decodeB64(text(v, "y"))
+		y, ok := decodeB64(ClaimText(v, "y"))
 		if !ok || len(y) != 32 {
 			return publicKey{}, false
 		}
@@ -140,7 +140,7 @@ func signerOf(k *ecdsa.PrivateKey) signer {
 // parseSigner reads a private JWK of kind EC P-256 whose halves belong
 // together.
 func parseSigner(v canon.Value) (signer, error) {
-	d, ok := decodeB64(text(v, "d"))
+	d, ok := decodeB64(ClaimText(v, "d"))
 	pub, ok2 := parseJWK(v.Without("d", "spiffe_id", "trust_domain"))
 	if !ok || !ok2 || pub.ec == nil {
 		return signer{}, errNoKey

@@ -124,7 +124,7 @@ func (s *keyset) fetch(ctx context.Context) (meta canon.Value, keys map[string]f
 			return meta, nil, err
 		}
 		if from == "" {
-			from = text(meta, "jwks_uri")
+			from = ClaimText(meta, "jwks_uri")
 		}
 	}
 	b, err := s.get(ctx, from, maxJWKSBytes)
@@ -145,7 +145,7 @@ func parseDiscovery(b []byte, issuer string) (canon.Value, error) {
 		bad.Err = err
 		return canon.Value{}, bad
 	}
-	if text(v, "issuer") != issuer || !secure(text(v, "jwks_uri")) {
+	if ClaimText(v, "issuer") != issuer || !secure(ClaimText(v, "jwks_uri")) {
 		return canon.Value{}, bad
 	}
 	return v, nil

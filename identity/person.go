@@ -31,11 +31,11 @@ func (t *Trust) IDToken(ctx context.Context, issuer, token, nonce string, now ti
 	if has && (azp.Kind() != canon.String || azp.Text() != client) || !has && len(f.audience()) > 1 {
 		return Person{}, unauthenticated("token_audience", "the token was made for another client")
 	}
-	if nonce == "" || subtle.ConstantTimeCompare([]byte(text(f.claims, "nonce")), []byte(nonce)) != 1 {
+	if nonce == "" || subtle.ConstantTimeCompare([]byte(ClaimText(f.claims, "nonce")), []byte(nonce)) != 1 {
 		return Person{}, unauthenticated("token_nonce", "the token is not the answer to this login")
 	}
 	if _, has := f.claims.Get("auth_time"); has {
-		if at, ok := instant(f.claims, "auth_time"); !ok || at.After(now.Add(ForeignSkew)) {
+		if at, ok := NumericDate(f.claims, "auth_time"); !ok || at.After(now.Add(ForeignSkew)) {
 			return Person{}, unauthenticated("token_claims", "the token's auth_time is no time in the past")
 		}
 	}
@@ -51,7 +51,7 @@ func (t *Trust) Person(ctx context.Context, token string, now time.Time) (Person
 	if err != nil {
 		return Person{}, err
 	}
-	s := t.providers[text(f.claims, "iss")]
+	s := t.providers[ClaimText(f.claims, "iss")]
 	if s == nil || !s.p.SubjectTokens {
 		e := unauthenticated("token_issuer", "tokens of this issuer do not stand for their people")
 		e.Fix = "the person signs in (sallyport login); or an operator trusts the issuer with it: for: [login, subject-tokens]"
@@ -61,7 +61,7 @@ func (t *Trust) Person(ctx context.Context, token string, now time.Time) (Person
 	if err != nil {
 		return Person{}, err
 	}
-	if sub := text(f.claims, "sub"); sub == text(f.claims, "client_id") || sub == text(f.claims, "azp") {
+	if sub := ClaimText(f.claims, "sub"); sub == ClaimText(f.claims, "client_id") || sub == ClaimText(f.claims, "azp") {
 		// RFC 9068 section 5: the token of a client that acts for itself.
 		return Person{}, unauthenticated("token_subject", "the token is about a program, not about a person")
 	}
@@ -73,7 +73,7 @@ func (t *Trust) Person(ctx context.Context, token string, now time.Time) (Person
 
 // ours checks issuer, key, audience and times of a provider's token.
 func (s *keyset) ours(ctx context.Context, f foreignToken, audience []string, now time.Time) (until time.Time, err error) {
-	if text(f.claims, "iss") != s.p.Issuer {
+	if ClaimText(f.claims, "iss") != s.p.Issuer {
 		return until, unauthenticated("token_issuer", "the token is not from %s", s.p.Issuer)
 	}
 	if err := s.signed(ctx, f, now); err != nil {
@@ -90,7 +90,7 @@ func (s *keyset) ours(ctx context.Context, f foreignToken, audience []string, no
 func (p Provider) person(claims canon.Value, until time.Time) (Person, error) {
 	// OpenID Connect Core section 2: a sub is ASCII. One with control characters
 	// would write on the terminals of those who read it.
-	sub := text(claims, "sub")
+	sub := ClaimText(claims, "sub")
 	if sub == "" || len(sub) > maxPrincipal || strings.ContainsFunc(sub, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return Person{}, unauthenticated("token_subject", "the token has no sub, or one that is too long or not in ASCII")
 	}
@@ -117,7 +117,7 @@ func (p Provider) silent(claims canon.Value) bool {
 }
 
 func (p Provider) userID(claims canon.Value) (string, error) {
-	s := text(claims, p.UserClaim)
+	s := ClaimText(claims, p.UserClaim)
 	if p.UserClaim == "sub" {
 		return p.Issuer + "#" + s, nil // person has checked it
 	}

@@ -28,11 +28,11 @@ func (v *Verifier) Proof(proof, method, url, nonce string, now time.Time) (jkt s
 		return "", unauthenticated("proof_token", "the proof is for use with a token, and here is none")
 	}
 	if n, has := t.claims.Get("nonce"); has || nonce != "" {
-		if got := text(t.claims, "nonce"); n.Text() != got || got == "" || !v.nonces.good(got, now) && got != nonce {
+		if got := ClaimText(t.claims, "nonce"); n.Text() != got || got == "" || !v.nonces.good(got, now) && got != nonce {
 			return "", unauthenticated("use_dpop_nonce", "the proof needs the nonce that this answer carries")
 		}
 	}
-	return thumb, v.entry.use("proof", thumb, text(t.claims, "jti"), now)
+	return thumb, v.entry.use("proof", thumb, ClaimText(t.claims, "jti"), now)
 }
 
 // Nonce is a DPoP nonce (RFC 9449 section 8) for an answer's DPoP-Nonce
@@ -52,10 +52,10 @@ func (v *Verifier) proof(ev Evidence, holder string, now time.Time) error {
 	if err := v.request(t, key, ev, now); err != nil {
 		return err
 	}
-	if text(t.claims, "ath") != sum([]byte(ev.Token)) {
+	if ClaimText(t.claims, "ath") != sum([]byte(ev.Token)) {
 		return unauthenticated("proof_token", "the proof is for another token")
 	}
-	return v.proofs.use("proof", thumb, text(t.claims, "jti"), now)
+	return v.proofs.use("proof", thumb, ClaimText(t.claims, "jti"), now)
 }
 
 func parseProof(proof string) (jws, publicKey, error) {
@@ -63,7 +63,7 @@ func parseProof(proof string) (jws, publicKey, error) {
 	if !ok {
 		return jws{}, publicKey{}, unauthenticated("proof_malformed", "the DPoP proof is not a JWT of the expected form")
 	}
-	if text(t.header, "typ") != "dpop+jwt" {
+	if ClaimText(t.header, "typ") != "dpop+jwt" {
 		return jws{}, publicKey{}, unauthenticated("proof_type", "the proof is not of type dpop+jwt")
 	}
 	jwk, _ := t.header.Get("jwk")
@@ -71,7 +71,7 @@ func parseProof(proof string) (jws, publicKey, error) {
 	if !ok {
 		return jws{}, publicKey{}, unauthenticated("proof_key", "the proof's jwk is not a public key of type P-256 or Ed25519")
 	}
-	if text(t.header, "alg") != key.alg() {
+	if ClaimText(t.header, "alg") != key.alg() {
 		return jws{}, publicKey{}, unauthenticated("proof_alg", "the proof is not signed with %s, as its key requires", key.alg())
 	}
 	return t, key, nil
@@ -83,13 +83,13 @@ func (v *Verifier) request(t jws, key publicKey, ev Evidence, now time.Time) err
 	if !key.verify(t) {
 		return unauthenticated("proof_signature", "the proof's signature does not verify")
 	}
-	if htm := text(t.claims, "htm"); htm == "" || htm != ev.Method {
+	if htm := ClaimText(t.claims, "htm"); htm == "" || htm != ev.Method {
 		return unauthenticated("proof_method", "the proof is for another HTTP method")
 	}
-	if !sameTarget(text(t.claims, "htu"), ev.URL) {
+	if !sameTarget(ClaimText(t.claims, "htu"), ev.URL) {
 		return unauthenticated("proof_url", "the proof is for another URL")
 	}
-	iat, ok := instant(t.claims, "iat")
+	iat, ok := NumericDate(t.claims, "iat")
 	if !ok || iat.After(now.Add(Skew)) || now.Sub(iat) > ProofAge || v.proofs.before(iat) {
 		return unauthenticated("proof_stale", "the proof was not made just now: make a new one for each request, and check the clock")
 	}

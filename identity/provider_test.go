@@ -122,9 +122,10 @@ func badProviders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		token := es256(t, key, `{"alg":"ES256","kid":"k"}`, merged(t, m{
+		token := identitytest.SignES256(t, key, `{"alg":"ES256","kid":"k"}`, merged(t, m{
 			"iss": s.URL, "sub": "dana", "aud": "us", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(), "nonce": "n", "email": "dana@example.org", "email_verified": true,
 		}, nil))
+
 		_, err = trust.IDToken(context.Background(), s.URL, token, "n", now)
 		kind := sallyport.EUnauthenticated
 		if tt.code == "jwks_unavailable" {

@@ -22,7 +22,7 @@ func (t *Trust) Workload(ctx context.Context, token string, audiences []string, 
 	if err != nil {
 		return Workload{}, err
 	}
-	iss, sub := text(f.claims, "iss"), text(f.claims, "sub")
+	iss, sub := ClaimText(f.claims, "iss"), ClaimText(f.claims, "sub")
 	if s := t.providers[iss]; s != nil && s.p.Workloads {
 		return s.workload(ctx, f, audiences, now)
 	}
@@ -53,7 +53,7 @@ func (s *keyset) workload(ctx context.Context, f foreignToken, audiences []strin
 	if err != nil {
 		return Workload{}, err
 	}
-	w := Workload{issuer: s.p.Issuer, subject: text(f.claims, "sub"), claims: f.claims, expires: until}
+	w := Workload{issuer: s.p.Issuer, subject: ClaimText(f.claims, "sub"), claims: f.claims, expires: until}
 	if w.subject == "" || len(w.subject) > maxPrincipal {
 		return Workload{}, unauthenticated("token_subject", "the token has no sub, or one that is too long")
 	}
@@ -63,10 +63,10 @@ func (s *keyset) workload(ctx context.Context, f foreignToken, audiences []strin
 // jwtSVID checks a JWT-SVID (SPIFFE JWT-SVID sections 2 to 5) with the keys of
 // its sub's trust domain, and of no other.
 func (t *Trust) jwtSVID(f foreignToken, audiences []string, now time.Time) (Workload, error) {
-	if typ := text(f.header, "typ"); typ != "" && typ != "JWT" && typ != "JOSE" {
+	if typ := ClaimText(f.header, "typ"); typ != "" && typ != "JWT" && typ != "JOSE" {
 		return Workload{}, unauthenticated("token_type", "the token is of another type than a JWT-SVID")
 	}
-	id, err := spiffeid.FromString(text(f.claims, "sub"))
+	id, err := spiffeid.FromString(ClaimText(f.claims, "sub"))
 	if err != nil || id.Path() == "" {
 		return Workload{}, unauthenticated("token_subject", "the token's sub is not the SPIFFE ID of a workload")
 	}

@@ -182,21 +182,21 @@ func (i *Issuer) own(token, typ, what string, most time.Duration, now time.Time)
 	if !ok {
 		return jws{}, checked{}, unauthenticated("token_malformed", "the %s is not a JWT of the expected form", what)
 	}
-	if text(t.header, "typ") != typ {
+	if ClaimText(t.header, "typ") != typ {
 		return jws{}, checked{}, unauthenticated("token_type", "the token is not a %s", what)
 	}
-	kid := text(t.header, "kid")
+	kid := ClaimText(t.header, "kid")
 	key, ok := i.public(kid)
 	if !ok {
 		return jws{}, checked{}, unauthenticated("token_key", "the token is signed with a key that %s does not have", i.Name())
 	}
-	if text(t.header, "alg") != key.public.alg() {
+	if ClaimText(t.header, "alg") != key.public.alg() {
 		return jws{}, checked{}, unauthenticated("token_alg", "the token is not signed with %s", key.public.alg())
 	}
 	if !key.public.verify(t) {
 		return jws{}, checked{}, unauthenticated("token_signature", "the token's signature does not verify")
 	}
-	if iss := i.URL(); text(t.claims, "iss") != iss {
+	if iss := i.URL(); ClaimText(t.claims, "iss") != iss {
 		return jws{}, checked{}, unauthenticated("token_issuer", "the token is not from %s", iss)
 	}
 	iat, exp, err := checkTimes(t.claims, most, now)
@@ -216,7 +216,7 @@ func (i *Issuer) checkTaskToken(token string, now time.Time) (checked, error) {
 	if err != nil {
 		return checked{}, err
 	}
-	aud := text(t.claims, "aud")
+	aud := ClaimText(t.claims, "aud")
 	if !covers(i.resources(), aud) {
 		return checked{}, unauthenticated("token_audience", "the token is not for a resource of %s", i.resources())
 	}
@@ -230,12 +230,12 @@ func (i *Issuer) checkTaskToken(token string, now time.Time) (checked, error) {
 }
 
 func checkTimes(claims canon.Value, most time.Duration, now time.Time) (iat, exp time.Time, err error) {
-	iat, ok := instant(claims, "iat")
-	exp, ok2 := instant(claims, "exp")
+	iat, ok := NumericDate(claims, "iat")
+	exp, ok2 := NumericDate(claims, "exp")
 	nbf, hasNBF := claims.Get("nbf")
 	from, ok3 := iat, true
 	if hasNBF && !nbf.IsNull() {
-		from, ok3 = instant(claims, "nbf")
+		from, ok3 = NumericDate(claims, "nbf")
 	}
 	switch {
 	case !ok || !ok2 || !ok3 || exp.Sub(iat) > most:
@@ -257,13 +257,13 @@ func claimed(claims canon.Value, c *checked) (Verified, bool) {
 			return Verified{}, false
 		}
 	}
-	task, err := sallyport.ParseID(sallyport.TaskID, text(claims, "txn"))
-	digest, err2 := sallyport.ParseDigest(text(claims, "task_digest"))
-	who := Verified{task: task, digest: digest, tokenID: text(claims, "jti")}
-	if err != nil || string(task) != text(claims, "txn") || err2 != nil || digest.IsZero() || who.tokenID == "" || text(claims, "scope") != "task" {
+	task, err := sallyport.ParseID(sallyport.TaskID, ClaimText(claims, "txn"))
+	digest, err2 := sallyport.ParseDigest(ClaimText(claims, "task_digest"))
+	who := Verified{task: task, digest: digest, tokenID: ClaimText(claims, "jti")}
+	if err != nil || string(task) != ClaimText(claims, "txn") || err2 != nil || digest.IsZero() || who.tokenID == "" || ClaimText(claims, "scope") != "task" {
 		return Verified{}, false
 	}
-	c.client = text(claims, "client_id")
+	c.client = ClaimText(claims, "client_id")
 	if !confirmed(claims, &who, c) {
 		return Verified{}, false
 	}
@@ -271,10 +271,10 @@ func claimed(claims canon.Value, c *checked) (Verified, bool) {
 	var agents []sallyport.Principal
 	act, ok := claims.Get("act")
 	for ok && len(agents) < maxChain {
-		agents = append(agents, sallyport.Principal{Kind: sallyport.AgentKind, ID: text(act, "sub")})
+		agents = append(agents, sallyport.Principal{Kind: sallyport.AgentKind, ID: ClaimText(act, "sub")})
 		act, ok = act.Get("act")
 	}
-	who.chain = append(who.chain, sallyport.Principal{Kind: sallyport.UserKind, ID: text(claims, "sub")})
+	who.chain = append(who.chain, sallyport.Principal{Kind: sallyport.UserKind, ID: ClaimText(claims, "sub")})
 	for n := len(agents) - 1; n >= 0; n-- {
 		who.chain = append(who.chain, agents[n])
 	}
@@ -292,10 +292,10 @@ func confirmed(claims canon.Value, who *Verified, c *checked) bool {
 	if cnf.Kind() != canon.Object || len(cnf.Members()) != 1 {
 		return false
 	}
-	if jkt := text(cnf, "jkt"); jkt != "" {
+	if jkt := ClaimText(cnf, "jkt"); jkt != "" {
 		who.binding, who.holder = BindingDPoP, jkt
 		return isHash(jkt)
 	}
-	who.binding, c.certificate = BindingMTLS, text(cnf, "x5t#S256")
+	who.binding, c.certificate = BindingMTLS, ClaimText(cnf, "x5t#S256")
 	return isHash(c.certificate)
 }

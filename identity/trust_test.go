@@ -185,7 +185,7 @@ func TestOneRefreshAtATime(t *testing.T) {
 				}
 				return
 			}
-			bad := es256(t, key, `{"alg":"ES256","kid":"`+rand.Text()+`"}`, merged(t, m{"iss": idp.URL, "aud": identitytest.ClientID}, nil))
+			bad := identitytest.SignES256(t, key, `{"alg":"ES256","kid":"`+rand.Text()+`"}`, merged(t, m{"iss": idp.URL, "aud": identitytest.ClientID}, nil))
 			_, err := trust.IDToken(t.Context(), idp.URL, bad, "n", now.Add(time.Duration(n)*time.Millisecond))
 			want(t, "an invented kid", err, sallyport.EUnauthenticated, "token_key")
 		})

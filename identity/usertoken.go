@@ -63,7 +63,7 @@ func (i *Issuer) checkUserToken(token string, now time.Time) (_ Person, jkt stri
 	if err != nil {
 		return Person{}, "", err
 	}
-	if text(t.claims, "aud") != i.UserAudience() {
+	if ClaimText(t.claims, "aud") != i.UserAudience() {
 		return Person{}, "", unauthenticated("token_audience", "the token is not for %s", i.UserAudience())
 	}
 	bad := unauthenticated("token_claims", "the user token lacks a claim, or has one of another form")
@@ -75,8 +75,8 @@ func (i *Issuer) checkUserToken(token string, now time.Time) (_ Person, jkt stri
 		}
 	}
 	p := Person{
-		user:   sallyport.Principal{Kind: sallyport.UserKind, ID: text(t.claims, "sub")},
-		method: text(t.claims, "method"), expires: c.who.expires,
+		user:   sallyport.Principal{Kind: sallyport.UserKind, ID: ClaimText(t.claims, "sub")},
+		method: ClaimText(t.claims, "method"), expires: c.who.expires,
 	}
 	groups, ok := t.claims.Get("groups")
 	ok = ok && groups.Kind() == canon.Array
@@ -86,7 +86,7 @@ func (i *Issuer) checkUserToken(token string, now time.Time) (_ Person, jkt stri
 	}
 	slices.Sort(p.groups)
 	cnf, _ := t.claims.Get("cnf")
-	jkt = text(cnf, "jkt")
+	jkt = ClaimText(cnf, "jkt")
 	if !ok || p.user.ID == "" || p.method == "" || len(cnf.Members()) != 1 || !isHash(jkt) {
 		return Person{}, "", bad
 	}

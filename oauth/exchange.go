@@ -267,7 +267,7 @@ func (s *Server) renew(ctx context.Context, f Form, c Caller, d TaskRequest, a g
 	// What makes the renewal good is the agent's evidence and its key. A token
 	// of another task would be a mistake of the agent, and is told so.
 	if f["subject_token_type"] == TypeTxnToken {
-		if !strings.EqualFold(text(peek(f["subject_token"]), "txn"), string(id)) {
+		if !strings.EqualFold(identity.ClaimText(peek(f["subject_token"]), "txn"), string(id)) {
 			return Token{}, refuse("invalid_request", "subject_token is not a token of the task that is to be renewed")
 		}
 	} else if user, err = s.subject(ctx, f, c); err != nil {

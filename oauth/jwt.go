@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/identity"
 )
 
 // algorithms are those that a client's key may sign with. None is symmetric.
@@ -78,25 +78,6 @@ func peek(token string) canon.Value {
 	return v
 }
 
-// text returns a member that is a text, else "".
-func text(v canon.Value, name string) string {
-	m, _ := v.Get(name)
-	if m.Kind() != canon.String {
-		return ""
-	}
-	return m.Text()
-}
-
-// instant returns a NumericDate in whole seconds.
-func instant(v canon.Value, name string) (time.Time, bool) {
-	m, _ := v.Get(name)
-	n, err := strconv.ParseInt(m.Text(), 10, 64)
-	if m.Kind() != canon.Number || err != nil || n < 0 || n > 1<<40 {
-		return time.Time{}, false
-	}
-	return time.Unix(n, 0).UTC(), true
-}
-
 // assertion checks how a client signs that it is itself (RFC 7523 section 3)
 // and returns the thumbprint of its key.
 func (s *Server) assertion(ctx context.Context, c *client, token string, now time.Time) (string, error) {
@@ -128,23 +109,23 @@ func (s *Server) assertion(ctx context.Context, c *client, token string, now tim
 		return bad("the client's assertion is not signed with a key of the client")
 	}
 	v, err := canon.Parse(payload, canon.Limits{Bytes: maxJWT, Depth: 24, Leaves: 500, String: maxJWT, Number: 20})
-	if err != nil || text(v, "iss") != c.id || text(v, "sub") != c.id {
+	if err != nil || identity.ClaimText(v, "iss") != c.id || identity.ClaimText(v, "sub") != c.id {
 		return bad("iss and sub of the client's assertion must be its client_id")
 	}
 	if !s.forUs(v) {
 		return bad("the client's assertion is not for %s", s.c.URL)
 	}
-	iat, ok := instant(v, "iat")
-	exp, ok2 := instant(v, "exp")
+	iat, ok := identity.NumericDate(v, "iat")
+	exp, ok2 := identity.NumericDate(v, "exp")
 	if !ok || !ok2 || !now.Before(exp) || exp.Sub(iat) > assertionLong || iat.After(now.Add(skew)) {
 		return bad("the client's assertion does not count now: iat and exp lie around now, and at most %s apart", assertionLong)
 	}
 	if nbf, has := v.Get("nbf"); has && !nbf.IsNull() {
-		if from, ok := instant(v, "nbf"); !ok || from.After(now.Add(skew)) {
+		if from, ok := identity.NumericDate(v, "nbf"); !ok || from.After(now.Add(skew)) {
 			return bad("the client's assertion does not count yet")
 		}
 	}
-	if err := s.seen.use(c.id, text(v, "jti"), iat, exp, now); err != nil {
+	if err := s.seen.use(c.id, identity.ClaimText(v, "jti"), iat, exp, now); err != nil {
 		return "", err
 	}
 	thumb, err := key.Thumbprint(crypto.SHA256)

@@ -55,10 +55,10 @@ func (s *Server) identify(ctx context.Context, f Form, c Caller) (party, error) 
 	}
 	switch kind := f["client_assertion_type"]; {
 	case f["client_assertion"] != "" && kind == AssertionSPIFFE,
-		f["client_assertion"] != "" && kind == AssertionJWT && strings.HasPrefix(text(peek(f["client_assertion"]), "sub"), "spiffe://"):
+		f["client_assertion"] != "" && kind == AssertionJWT && strings.HasPrefix(identity.ClaimText(peek(f["client_assertion"]), "sub"), "spiffe://"):
 		return s.agentParty(ctx, f["client_assertion"], id)
 	case f["client_assertion"] != "" && kind == AssertionJWT:
-		sub := text(peek(f["client_assertion"]), "sub")
+		sub := identity.ClaimText(peek(f["client_assertion"]), "sub")
 		if id != "" && id != sub {
 			return party{}, refuse("invalid_client", "the client's assertion is of another client than client_id")
 		}
@@ -147,7 +147,7 @@ func (s *Server) match(w identity.Workload, id string) (party, error) {
 // JWT-SVID, or the token of a workload provider.
 func (s *Server) workload(ctx context.Context, token string) (identity.Workload, error) {
 	now := s.c.Now()
-	if strings.HasPrefix(text(peek(token), "iss"), "spiffe://") && text(peek(token), "iss") == text(peek(token), "sub") {
+	if strings.HasPrefix(identity.ClaimText(peek(token), "iss"), "spiffe://") && identity.ClaimText(peek(token), "iss") == identity.ClaimText(peek(token), "sub") {
 		return s.c.Issuer.VerifyAssertion(token, func(id string) (string, bool) {
 			a, err := s.c.Directory.Agent(id)
 			return a.Key, err == nil && a.ID == id && a.Key != ""

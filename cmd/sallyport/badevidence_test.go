@@ -227,21 +227,7 @@ var b64 = base64.RawURLEncoding
 
 func signWith(t *testing.T, key *ecdsa.PrivateKey, header, claims map[string]any) string {
 	t.Helper()
-	return signText(t, key, toJSON(t, header), toJSON(t, claims))
-}
-
-func signText(t *testing.T, key *ecdsa.PrivateKey, header, claims string) string {
-	t.Helper()
-	signed := b64.EncodeToString([]byte(header)) + "." + b64.EncodeToString([]byte(claims))
-	h := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, key, h[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	sig := make([]byte, 64)
-	r.FillBytes(sig[:32])
-	s.FillBytes(sig[32:])
-	return signed + "." + b64.EncodeToString(sig)
+	return identitytest.SignES256(t, key, toJSON(t, header), toJSON(t, claims))
 }
 
 func toJSON(t *testing.T, v any) string {
@@ -303,7 +289,7 @@ func confused(t *testing.T, key *ecdsa.PrivateKey, token string) string {
 
 func doubled(t *testing.T, key *ecdsa.PrivateKey, token string) string {
 	h, c := apart(t, token)
-	return signText(t, key, toJSON(t, h), strings.Replace(toJSON(t, c), "{", `{"sub":"somebody",`, 1))
+	return identitytest.SignES256(t, key, toJSON(t, h), strings.Replace(toJSON(t, c), "{", `{"sub":"somebody",`, 1))
 }
 
 // TestBadTaskTokens: what is wrong with the evidence of a call, each with the
