@@ -46,6 +46,7 @@ const (
 	LayerTool      Layer = "tool"      // L3
 	LayerMandate   Layer = "mandate"   // L4
 	LayerPolicy    Layer = "policy"    // L5
+	LayerFlow      Layer = "flow"      // L6
 	LayerMeters    Layer = "meters"    // L7
 	LayerApproval  Layer = "approval"  // L8
 )

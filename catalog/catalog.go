@@ -91,6 +91,8 @@ type Facts struct {
 	Why         string
 	// Types overrides the type an argument has in policies.
 	Types map[string]string
+	// Flow is what information flow reads of the tool.
+	Flow Flow
 	// Definition is the pinned one; null while it has not been seen.
 	Definition canon.Value
 }
