@@ -54,6 +54,8 @@ type View struct {
 	Words bool   `json:"words"`
 	Fit   Fit    `json:"fit"`
 	Asked string `json:"asked,omitempty"` // id of the operation it fits: "op-1"
+	// Marks are facts about the call as a whole, sorted.
+	Marks []Mark `json:"marks,omitempty"`
 	// Values lists the judged arguments, sorted by At.
 	Values []Value `json:"values,omitempty"`
 }
@@ -81,5 +83,29 @@ type Source struct {
 	At     time.Time `json:"at,omitzero"`
 }
 
-// Mark is a fact about a value.
+// Mark is a fact about a value or a call that a rule reads.
 type Mark string
+
+// Marks of a value.
+const (
+	Bound     Mark = "bound"     // a selector of a record that the user's words name
+	Challenge Mark = "challenge" // answers the same server's own challenge
+	Closed    Mark = "closed"    // the user's words say who or what, and this is none of them
+	Elsewhere Mark = "elsewhere" // the user said it, but not where they asked for this
+	Existing  Mark = "existing"  // names something that exists already
+	Mentioned Mark = "mentioned" // text that others wrote names it
+	Own       Mark = "own"       // this task created it
+	Self      Mark = "self"      // an address of the user's own
+	Unique    Mark = "unique"    // the only one of its kind in what the user pointed to
+)
+
+// Marks of a call.
+const (
+	Challenged  Mark = "challenged"  // asks for what the server's own challenge wants
+	Destructive Mark = "destructive" // takes something away
+	Omitted     Mark = "omitted"     // leaves out the argument that says whom or what it is for
+	Prepares    Mark = "prepares"    // a prerequisite of something that was asked for
+	Private     Mark = "private"     // the task has read what is not public
+	Spent       Mark = "spent"       // what was asked for once was done already
+	Unquoted    Mark = "unquoted"    // says something else than the user's quoted words
+)
