@@ -79,8 +79,6 @@ type Facts struct {
 	Resource ResourceRef
 	// Destination names where an act reaches, if a catalog file says so.
 	Destination string
-	// Result is how far results are trusted: vouched, partner or untrusted.
-	Result string
 	// Pinned is the digest that was agreed on, Observed the one that the
 	// server listed last; zero if there is none. The definition may be used
 	// when they are equal and not zero; MCP methods have neither.
@@ -153,7 +151,7 @@ func Digest(definition canon.Value) sallyport.Digest {
 func (r *Registry) Facts(server, tool string) Facts {
 	s := r.now.Load().servers[server]
 	if s == nil {
-		return Facts{Server: server, Tool: tool, Result: resultUntrusted}
+		return Facts{Server: server, Tool: tool}
 	}
 	if f := s.tools[tool]; f != nil {
 		return *f

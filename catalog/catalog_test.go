@@ -63,7 +63,7 @@ func TestFactsComeFromTheCatalogFile(t *testing.T) {
 	f := r.Facts("shop", "pay")
 	if !f.ServerKnown || !f.Known || !f.Reviewed || f.Quarantined || f.Mode != sallyport.Segment || f.Class != sallyport.Act || len(f.Kinds) != 1 || f.Kinds[0] != sallyport.Payment ||
 		f.Sensitivity != sallyport.Confidential || f.Role("amount") != sallyport.Value || f.Role("to") != sallyport.Target || f.Destination != "a bank" ||
-		f.Result != "vouched" || f.Types["amount"] != "decimal" || f.Pinned.IsZero() || f.Pinned != f.Observed || !f.Definition.Equal(tool("pay", "pays")) {
+		f.Flow.Record != sallyport.Vouched || f.Types["amount"] != "decimal" || f.Pinned.IsZero() || f.Pinned != f.Observed || !f.Definition.Equal(tool("pay", "pays")) {
 		t.Fatalf("got %+v", f)
 	}
 	if typ, id := f.ResourceID(canon.MustParse(`{"to":"DE89"}`)); typ != "Account" || id != "DE89" {
@@ -71,7 +71,7 @@ func TestFactsComeFromTheCatalogFile(t *testing.T) {
 	}
 	// A tool that no file names has the widest facts.
 	f = r.Facts("shop", "other")
-	if !f.Known || f.Reviewed || f.Class != sallyport.Act || f.Sensitivity != sallyport.Restricted || f.Role("anything") != sallyport.Target || f.Result != "untrusted" {
+	if !f.Known || f.Reviewed || f.Class != sallyport.Act || f.Sensitivity != sallyport.Restricted || f.Role("anything") != sallyport.Target || f.Flow.Record != sallyport.Untrusted {
 		t.Fatalf("got %+v", f)
 	}
 	if f := r.Facts("shop", "none"); !f.ServerKnown || f.Known || f.Class != sallyport.Act || f.Sensitivity != sallyport.Restricted || f.Tool != "none" {

@@ -144,7 +144,7 @@ func (r *Registry) publish(changed ...*server) {
 
 // facts draws up what lookups see of a server.
 func (s *server) facts() *serverFacts {
-	base := Facts{ServerKnown: true, Server: s.Name, Mode: s.Mode, Result: resultUntrusted}
+	base := Facts{ServerKnown: true, Server: s.Name, Mode: s.Mode}
 	out := &serverFacts{unknown: base, tools: make(map[string]*Facts, len(s.tools)+len(methods))}
 	names := map[string]bool{}
 	for name := range s.tools {

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/lexicon"
 )
 
 // sheet is one catalog file: what a person wrote down about the tools of one
@@ -24,10 +25,15 @@ import (
 //	  sensitivity: confidential        # of the results; restricted if absent
 //	  roles: { charge: selector, amount: value }
 //	  destination: card network
-//	  result: { trust: vouched }       # vouched, partner or untrusted
 //	  resource: { type: Path, arg: path }
 //	  types: { amount: decimal }       # for policies
 //	  pin: sha256:…
+//	  does: [pay]                      # from here on for information flow: what it does,
+//	  on: [payment]                    # the general nouns of what it does it to,
+//	  values: { amount: amount }       # the kind of value each argument takes
+//	  result: { trust: vouched, text: partner, directory: true, lines: true, free: [memo], author: [payer] }
+//	  prerequisite: true               # a login, part of whatever needs it
+//	  challenge: [otp]                 # arguments that answer this server's own challenge
 type sheet struct {
 	file        string
 	sensitivity *sallyport.Sensitivity
@@ -36,26 +42,33 @@ type sheet struct {
 
 // entry is what a sheet says of one tool.
 type entry struct {
-	at    string // file:line
-	facts Facts  // Class, Kinds, Sensitivity, Roles, Resource, Destination, Result, Types
+	at    string          // file:line
+	facts Facts           // Class, Kinds, Sensitivity, Roles, Resource, Destination, Types, Flow
+	said  map[string]bool // the keys that stand there
 	pin   sallyport.Digest
 }
-
-const (
-	resultVouched   = "vouched"
-	resultPartner   = "partner"
-	resultUntrusted = "untrusted"
-)
 
 // apply sets what the sheet says.
 func (e *entry) apply(f *Facts) {
 	f.Reviewed = true
 	f.Class, f.Kinds, f.Sensitivity, f.Roles = e.facts.Class, e.facts.Kinds, e.facts.Sensitivity, e.facts.Roles
 	f.Resource, f.Destination, f.Types = e.facts.Resource, e.facts.Destination, e.facts.Types
-	if e.facts.Result != "" {
-		f.Result = e.facts.Result
-	}
 	f.Pinned = e.pin
+	// What the file leaves out of a result is untrusted. What it leaves out of
+	// does, on and values is taken from the proposal: without them no rule of
+	// information flow would know the tool.
+	proposed := f.Flow
+	f.Flow = e.facts.Flow
+	f.Flow.Verbs = proposed.Verbs
+	if !e.said["does"] {
+		f.Flow.Ops = proposed.Ops
+	}
+	if !e.said["on"] {
+		f.Flow.Nouns = proposed.Nouns
+	}
+	if !e.said["values"] {
+		f.Flow.Kinds = proposed.Kinds
+	}
 }
 
 // readSheets reads files by their base name without .yaml. The error lists
@@ -177,12 +190,30 @@ func (r *reader) pairs(n ast.Node) []pair {
 	return out
 }
 
-var entryKeys = []string{"class", "destination", "kinds", "pin", "resource", "result", "roles", "sensitivity", "types"}
+var (
+	entryKeys = []string{"challenge", "class", "destination", "does", "kinds", "on", "pin", "prerequisite", "resource", "result", "roles",
+		"sensitivity", "types", "values"}
+	resultKeys = []string{"author", "directory", "free", "lines", "text", "trust"}
+	// A server can vouch; nothing that it returns is the user's or the
+	// operator's own word.
+	trustNames = []string{"vouched", "partner", "untrusted"}
+	opNames    = names(lexicon.Ops)
+	kindNames  = names(lexicon.ValueKinds)
+)
+
+func names[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, w := range list {
+		out[i] = string(w)
+	}
+	return out
+}
 
 func (r *reader) entry(at *token.Token, n ast.Node) *entry {
-	e := &entry{at: fmt.Sprintf("%s:%d", r.file, at.Position.Line)}
+	e := &entry{at: fmt.Sprintf("%s:%d", r.file, at.Position.Line), said: map[string]bool{}}
 	f := &e.facts
 	for _, p := range r.pairs(n) {
+		e.said[p.key] = true
 		switch p.key {
 		case "class":
 			r.word(p.value, &f.Class)
@@ -193,18 +224,28 @@ func (r *reader) entry(at *token.Token, n ast.Node) *entry {
 		case "destination":
 			f.Destination = r.text(p.value)
 		case "kinds":
-			list, ok := p.value.(*ast.SequenceNode)
-			if !ok {
-				r.problem(p.value.GetToken(), "kinds is a list")
-				continue
-			}
-			for _, item := range list.Values {
+			for _, item := range r.list(p) {
 				var k sallyport.Kind
 				r.word(item, &k)
-				if !slices.Contains(f.Kinds, k) {
-					f.Kinds = append(f.Kinds, k)
+				f.Kinds = appendNew(f.Kinds, k)
+			}
+		case "does":
+			for _, item := range r.list(p) {
+				if op := r.oneOf(item, opNames...); op != "" {
+					f.Flow.Ops = appendNew(f.Flow.Ops, lexicon.Op(op))
 				}
 			}
+		case "on":
+			f.Flow.Nouns = r.names(p)
+		case "values":
+			f.Flow.Kinds = map[string]lexicon.ValueKind{}
+			for _, arg := range r.pairs(p.value) {
+				f.Flow.Kinds[arg.key] = lexicon.ValueKind(r.oneOf(arg.value, kindNames...))
+			}
+		case "prerequisite":
+			f.Flow.Prerequisite = r.truth(p.value)
+		case "challenge":
+			f.Flow.Challenge = r.names(p)
 		case "roles":
 			f.Roles = map[string]sallyport.Role{}
 			for _, arg := range r.pairs(p.value) {
@@ -218,13 +259,7 @@ func (r *reader) entry(at *token.Token, n ast.Node) *entry {
 				f.Types[arg.key] = r.oneOf(arg.value, "bool", "datetime", "decimal", "long", "string")
 			}
 		case "result":
-			for _, q := range r.pairs(p.value) {
-				if q.key != "trust" {
-					r.unknown(q, []string{"trust"})
-					continue
-				}
-				f.Result = r.oneOf(q.value, resultVouched, resultPartner, resultUntrusted)
-			}
+			r.result(p.value, &f.Flow)
 		case "resource":
 			for _, q := range r.pairs(p.value) {
 				switch q.key {
@@ -244,6 +279,71 @@ func (r *reader) entry(at *token.Token, n ast.Node) *entry {
 		}
 	}
 	return e
+}
+
+// result reads how far a result is trusted.
+func (r *reader) result(n ast.Node, f *Flow) {
+	for _, q := range r.pairs(n) {
+		switch q.key {
+		case "trust":
+			f.Record = r.trust(q.value)
+		case "text":
+			f.Text = r.trust(q.value)
+		case "directory":
+			f.Directory = r.truth(q.value)
+		case "lines":
+			f.Lines = r.truth(q.value)
+		case "free":
+			f.Free = r.names(q)
+		case "author":
+			f.Author = r.names(q)
+		default:
+			r.unknown(q, resultKeys)
+		}
+	}
+}
+
+func (r *reader) trust(n ast.Node) (i sallyport.Integrity) {
+	if s := r.oneOf(n, trustNames...); s != "" {
+		r.word(n, &i)
+	}
+	return i
+}
+
+// list reads a sequence.
+func (r *reader) list(p pair) []ast.Node {
+	list, ok := p.value.(*ast.SequenceNode)
+	if !ok {
+		r.problem(p.value.GetToken(), "%s is a list", p.key)
+		return nil
+	}
+	return list.Values
+}
+
+// names reads a list of texts without repetition.
+func (r *reader) names(p pair) (out []string) {
+	for _, item := range r.list(p) {
+		if s := r.text(item); s != "" {
+			out = appendNew(out, s)
+		}
+	}
+	return out
+}
+
+func (r *reader) truth(n ast.Node) bool {
+	b, ok := n.(*ast.BoolNode)
+	if !ok {
+		r.problem(n.GetToken(), "true or false is expected here")
+		return false
+	}
+	return b.Value
+}
+
+func appendNew[T comparable](list []T, item T) []T {
+	if slices.Contains(list, item) {
+		return list
+	}
+	return append(list, item)
 }
 
 func (r *reader) unknown(p pair, keys []string) {
