@@ -57,3 +57,17 @@ func (l Label) Tainted() bool { return l.Integrity < Vouched }
 func (l Label) String() string {
 	return strings.Join([]string{l.Integrity.String(), l.Sensitivity.String()}, "/")
 }
+
+// ParseLabel reads what String writes. Anything else is the worst Label and an
+// error.
+func ParseLabel(s string) (Label, error) {
+	integrity, sensitivity, _ := strings.Cut(s, "/")
+	var l Label
+	if err := l.Integrity.UnmarshalText([]byte(integrity)); err != nil {
+		return Label{}, err
+	}
+	if err := l.Sensitivity.UnmarshalText([]byte(sensitivity)); err != nil {
+		return Label{}, err
+	}
+	return l, nil
+}

@@ -27,7 +27,7 @@ func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, er
 	if err != nil {
 		return task.View{}, err
 	}
-	v := task.View{ID: sallyport.NewID(sallyport.TaskID), State: task.Active, Mandate: m, Digest: digest, Started: now}
+	v := task.View{ID: sallyport.NewID(sallyport.TaskID), State: task.Active, Mandate: m, Digest: digest, Started: now, Label: sallyport.CleanLabel}
 	text, err := canon.Marshal(m)
 	if err != nil {
 		return task.View{}, err

@@ -29,7 +29,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	if isNew, err := checkSchema(ctx, db, path); err != nil || isNew {
+	if isNew, err := checkSchema(ctx, db, path, false); err != nil || isNew {
 		db.Close()
 		if err == nil {
 			err = sallyport.Errorf(sallyport.ENotFound, "ledger_empty", "%s holds no ledger", path)
@@ -132,12 +132,13 @@ func readTask(ctx context.Context, q queryer, id sallyport.ID) (TaskState, time.
 	var (
 		st                                   TaskState
 		version, started, ended              int64
-		state, digest                        string
+		state, digest, label                 string
 		mandate, meters, approvals, refusals []byte
+		endorsed                             []byte
 	)
-	err := q.QueryRowContext(ctx, `SELECT version, state, digest, mandate, meters, approvals, refusals, started, ended
+	err := q.QueryRowContext(ctx, `SELECT version, state, digest, mandate, meters, approvals, refusals, label, endorsed, started, ended
 		FROM tasks JOIN standing USING (first) WHERE id = ?`, string(id)).
-		Scan(&version, &state, &digest, &mandate, &meters, &approvals, &refusals, &started, &ended)
+		Scan(&version, &state, &digest, &mandate, &meters, &approvals, &refusals, &label, &endorsed, &started, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
 		return st, time.Time{}, sallyport.Errorf(sallyport.ENotFound, "unknown_task", "there is no task %s", id)
 	}
@@ -151,7 +152,9 @@ func readTask(ctx context.Context, q queryer, id sallyport.ID) (TaskState, time.
 	if err == nil && st.Digest.String() != digest {
 		err = errors.New("the mandate is not the one that was agreed to")
 	}
-	err = errors.Join(err, json.Unmarshal(meters, &st.Meters), json.Unmarshal(approvals, &st.Approvals), json.Unmarshal(refusals, &st.Refusals))
+	var lerr error
+	st.Label, lerr = sallyport.ParseLabel(label)
+	err = errors.Join(err, lerr, json.Unmarshal(endorsed, &st.Endorsed), json.Unmarshal(meters, &st.Meters), json.Unmarshal(approvals, &st.Approvals), json.Unmarshal(refusals, &st.Refusals))
 	if err != nil {
 		return st, time.Time{}, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "task_altered", Text: "the stored task " + string(id) + " was altered", Fix: "sallyport ledger verify", Err: err}
 	}

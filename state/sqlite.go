@@ -17,7 +17,15 @@ import (
 	"github.com/sallyport-dev/sallyport"
 )
 
-const schemaVersion = 1
+const schemaVersion = 2
+
+// upgrades make a file of one version one of the next. A task that was begun
+// before labels were kept may have read anything.
+var upgrades = map[int]string{
+	1: `ALTER TABLE standing ADD COLUMN label TEXT NOT NULL DEFAULT 'untrusted/restricted';
+		ALTER TABLE standing ADD COLUMN endorsed BLOB NOT NULL DEFAULT x'5b5d';
+		PRAGMA user_version = 2`,
+}
 
 const schema = `
 CREATE TABLE records (
@@ -51,7 +59,9 @@ CREATE TABLE standing (
 	state     TEXT NOT NULL,
 	meters    BLOB NOT NULL,
 	approvals BLOB NOT NULL,
-	refusals  BLOB NOT NULL
+	refusals  BLOB NOT NULL,
+	label     TEXT NOT NULL, -- integrity/sensitivity
+	endorsed  BLOB NOT NULL
 ) STRICT;
 CREATE TABLE asks (
 	id   TEXT PRIMARY KEY,
@@ -92,15 +102,29 @@ func openDB(path string, write bool) (*sql.DB, error) {
 }
 
 // checkSchema makes the tables of a new file, and refuses a file of another
-// program or a later version.
-func checkSchema(ctx context.Context, db *sql.DB, path string) (isNew bool, err error) {
+// program or a later version. One of an earlier version is upgraded if the
+// caller may write; its records can be read as they are.
+func checkSchema(ctx context.Context, db *sql.DB, path string, write bool) (isNew bool, err error) {
 	var version, tables int
 	if err := db.QueryRowContext(ctx, `SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).Scan(&version, &tables); err != nil {
 		return false, unreadable(path, err)
 	}
 	switch {
-	case version == schemaVersion:
+	case version == schemaVersion, !write && upgrades[version] != "":
 		return false, nil
+	case upgrades[version] != "":
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return false, unreadable(path, err)
+		}
+		defer tx.Rollback()
+		if _, err := tx.ExecContext(ctx, upgrades[version]); err != nil {
+			return false, unreadable(path, err)
+		}
+		if err := tx.Commit(); err != nil {
+			return false, unreadable(path, err)
+		}
+		return checkSchema(ctx, db, path, write)
 	case version == 0 && tables == 0:
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {

@@ -77,6 +77,10 @@ type Change struct {
 	Answer *Answer
 	// State moves the task through its life cycle.
 	State task.State
+	// Label is met with the task's: it can make that worse and never better.
+	Label *sallyport.Label
+	// Endorse adds to what the task's approvers let pass for the rest of it.
+	Endorse []task.Endorsement
 }
 
 // AskState is where an ask stands.

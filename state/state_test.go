@@ -45,7 +45,7 @@ func newTask(t testing.TB, s *state.Store) sallyport.ID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := task.View{ID: sallyport.NewID(sallyport.TaskID), State: task.Active, Mandate: m, Digest: d, Started: now}
+	v := task.View{ID: sallyport.NewID(sallyport.TaskID), State: task.Active, Mandate: m, Digest: d, Started: now, Label: sallyport.CleanLabel}
 	if _, err := s.Create(context.Background(), v, entry("start")); err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func (s *Store) open(ctx context.Context) error {
 		return unreadable(s.path, err)
 	}
 	s.db = db
-	if _, err := checkSchema(ctx, db, s.path); err != nil {
+	if _, err := checkSchema(ctx, db, s.path, true); err != nil {
 		return err
 	}
 	head, err := verifyTail(ctx, db, s.path)
@@ -343,6 +343,14 @@ func apply(st TaskState, ch Change) (TaskState, []Ask, error) {
 		}
 		st.State = ch.State
 	}
+	if ch.Label != nil {
+		st.Label = st.Label.Meet(*ch.Label)
+	}
+	if len(ch.Endorse) > 0 {
+		st.Endorsed = append(slices.Clone(st.Endorsed), ch.Endorse...)
+		// The oldest go first: they are asked for again.
+		st.Endorsed = st.Endorsed[max(0, len(st.Endorsed)-task.MaxEndorsed):]
+	}
 	if len(ch.Reserve)+len(ch.Release) > 0 {
 		m := make(map[string]canon.Decimal, len(st.Meters)+len(ch.Reserve))
 		for k, v := range st.Meters {
@@ -412,7 +420,7 @@ func apply(st TaskState, ch Change) (TaskState, []Ask, error) {
 	}
 	if st.State.Ended() {
 		// The end of a task is the end of its asks and approvals (I9).
-		st.Approvals = nil
+		st.Approvals, st.Endorsed = nil, nil
 		for i := range st.Asks {
 			if a := st.Asks[i]; a.State == AskPending || a.State == AskApproved {
 				touch(i, func(a *Ask) { a.State = AskExpired })
@@ -471,13 +479,13 @@ type taskRow struct {
 	mandate []byte // only of a new task
 	ended   time.Time
 
-	meters, approvals, refusals []byte // as they are stored
+	meters, approvals, refusals, endorsed []byte // as they are stored
 }
 
 func snapshot(e *entry, next TaskState, ch Change) *taskRow {
 	r := &taskRow{
 		st: next, ended: e.ended,
-		meters: appendMeters(next.Meters), approvals: listJSON(next.Approvals), refusals: listJSON(next.Refusals),
+		meters: appendMeters(next.Meters), approvals: listJSON(next.Approvals), refusals: listJSON(next.Refusals), endorsed: listJSON(next.Endorsed),
 	}
 	if e.isNew {
 		r.mandate = e.mand

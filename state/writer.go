@@ -69,7 +69,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		cols int
 	}{
 		{&w.records, `INSERT INTO records (seq, hash, id, before, text, payload)`, 6},
-		{&w.standings, `REPLACE INTO standing (first, last, version, state, meters, approvals, refusals)`, 7},
+		{&w.standings, `REPLACE INTO standing (first, last, version, state, meters, approvals, refusals, label, endorsed)`, 9},
 	} {
 		if *p.bulk, err = newBulk(ctx, conn, p.text, p.cols); err != nil {
 			return nil, errors.Join(err, w.close())
@@ -154,7 +154,7 @@ func (w *writer) standing(id sallyport.ID, r *taskRow) error {
 	if err != nil {
 		return err
 	}
-	w.standings.add(int64(p.first), int64(p.last), int64(v.Version), string(v.State), r.meters, r.approvals, r.refusals)
+	w.standings.add(int64(p.first), int64(p.last), int64(v.Version), string(v.State), r.meters, r.approvals, r.refusals, v.Label.String(), r.endorsed)
 	return nil
 }
 

@@ -12,7 +12,8 @@ import (
 
 // Leq returns nil if child never exceeds parent (invariant I7): the same user
 // and trust domain, every grant within a grant of the parent, no limit
-// missing or higher, no pin that the parent lacks, no longer and no deeper.
+// missing or higher, no pin that the parent lacks, no other words of the user,
+// no longer and no deeper.
 // It may refuse a child that is narrower in a way it cannot see; it never
 // passes one that is not. Errors are of kind EForbidden and code
 // "exceeds_parent" and name the first thing that exceeds.
@@ -39,6 +40,9 @@ func Leq(child, parent *Mandate) error {
 	if child.Parent != d {
 		return exceeds("it must name its parent's digest")
 	}
+	if !child.Request.equal(parent.Request) {
+		return exceeds("the user's words must be the parent's")
+	}
 	for _, p := range child.Pins {
 		if !slices.Contains(parent.Pins, p) {
 			return exceeds("the pin %q is not the parent's", clip(p.Name))
@@ -48,6 +52,13 @@ func Leq(child, parent *Mandate) error {
 		return err
 	}
 	return limitsLeq(child.Limits, parent.Limits)
+}
+
+func (r *Request) equal(o *Request) bool {
+	if r == nil || o == nil {
+		return r == o
+	}
+	return r.Text == o.Text && r.Source == o.Source && r.Compiler == o.Compiler && slices.Equal(r.Reading, o.Reading)
 }
 
 func exceeds(format string, args ...any) error {
@@ -209,7 +220,7 @@ func (m *Mandate) Child(p ChildParams) (*Mandate, error) {
 		V: Version, Domain: m.Domain, User: m.User, Agent: p.Agent, Holder: p.Holder,
 		Purpose: m.Purpose, Goal: p.Goal, Grants: m.Grants, Pins: m.Pins,
 		Limits: m.Limits.lower(p.Limits), Sensitivity: m.Sensitivity, Delegation: Delegation{p.MaxDepth},
-		NotBefore: p.Now.UTC().Truncate(time.Millisecond), Expires: m.Expires, Parent: parent, Template: m.Template,
+		NotBefore: p.Now.UTC().Truncate(time.Millisecond), Expires: m.Expires, Parent: parent, Request: m.Request, Template: m.Template,
 	}
 	if c.NotBefore.Before(m.NotBefore) {
 		c.NotBefore = m.NotBefore

@@ -22,6 +22,9 @@ const (
 	MaxNameBytes    = 256  // of a server, tool, grant, pin, slot or purpose
 	MaxPointer      = 1024 // bytes of a JSON pointer
 	MaxGoalBytes    = 16 << 10
+	MaxRequestBytes = 64 << 10 // of the user's words
+	MaxReading      = 256      // lines
+	MaxEndorsed     = 256
 
 	MaxConstraintDepth = 8
 	MaxConstraintList  = 1000 // values of oneOf, noneOf, subsetOf, cidr

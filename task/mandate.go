@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
@@ -93,6 +94,9 @@ func (m *Mandate) Validate() error {
 	case len(m.Template.Name) > MaxNameBytes:
 		return badMandate("the template's name has %d bytes; at most %d are accepted", len(m.Template.Name), MaxNameBytes)
 	}
+	if err := m.Request.validate(); err != nil {
+		return err
+	}
 	ids := make(map[string]bool, len(m.Grants))
 	for i := range m.Grants {
 		g := &m.Grants[i]
@@ -119,6 +123,28 @@ func (m *Mandate) Validate() error {
 		names[p.Name] = true
 	}
 	return m.Limits.validate()
+}
+
+func (r *Request) validate() error {
+	if r == nil {
+		return nil
+	}
+	switch {
+	case r.Text == "" || len(r.Text) > MaxRequestBytes || !utf8.ValidString(r.Text):
+		return badMandate("the user's words have between 1 and %d bytes of UTF-8", MaxRequestBytes)
+	case r.Source != "host" && r.Source != "orchestrator" && r.Source != "form":
+		return badMandate("the user's words have an unknown source %q", clip(r.Source))
+	case r.Compiler.IsZero():
+		return badMandate("it is not said what read the user's words")
+	case len(r.Reading) > MaxReading:
+		return badMandate("the reading of the user's words has %d lines; at most %d are accepted", len(r.Reading), MaxReading)
+	}
+	for _, line := range r.Reading {
+		if len(line) > MaxTextBytes {
+			return badMandate("a line of the reading has %d bytes; at most %d are accepted", len(line), MaxTextBytes)
+		}
+	}
+	return nil
 }
 
 func (g *Grant) validate() error {

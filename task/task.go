@@ -38,6 +38,22 @@ type View struct {
 	Approvals []Approval
 	// Refusals are the answers of approvers who said no, oldest first.
 	Refusals []Refusal
+	// Label is the high-water mark of all that the task has read. The zero
+	// Label is the worst: whoever makes a task says CleanLabel.
+	Label sallyport.Label
+	// Endorsed are the values that approvers let pass for the rest of the
+	// task, oldest first, at most MaxEndorsed.
+	Endorsed []Endorsement
+}
+
+// Endorsement is what a spent approval of a flow ask leaves: for the rest of
+// the task this value is as good as a pin, at this place of this tool and
+// nowhere else. It names the value by a digest only.
+type Endorsement struct {
+	Server string           `json:"server"`
+	Tool   string           `json:"tool"`
+	At     string           `json:"at"` // JSON pointer into the arguments
+	Value  sallyport.Digest `json:"value"`
 }
 
 // Refusal is a named human's no to one call digest. Until it lapses the same
@@ -79,10 +95,26 @@ type Mandate struct {
 	NotBefore   time.Time             `json:"not_before"` // UTC, whole milliseconds
 	Expires     time.Time             `json:"expires"`
 	Parent      sallyport.Digest      `json:"parent,omitzero"`
-	Template    TemplateRef           `json:"template"`
+	// Request is what the user asked for, in their own words; nil if nobody
+	// who may say so said it.
+	Request  *Request    `json:"request,omitempty"`
+	Template TemplateRef `json:"template"`
 
 	// compiled is built once by Compile; without it Cover builds its own.
 	compiled *compiled
+}
+
+// Request is the user's words, as somebody who may speak for them supplied
+// them before the task read anything. They grant nothing: what they are
+// understood to ask for only narrows what passes without a question.
+type Request struct {
+	Text   string `json:"text"`
+	Source string `json:"source"` // host, orchestrator, form
+	// Compiler is the digest of what read the words; another one since makes
+	// nothing of its Reading hold.
+	Compiler sallyport.Digest `json:"compiler"`
+	// Reading says for people what the words were taken to ask for.
+	Reading []string `json:"reading,omitempty"`
 }
 
 // TemplateRef names the template a mandate was derived from.

@@ -90,9 +90,11 @@ type Params struct {
 	Agent  sallyport.Principal
 	Holder string // thumbprint of the agent's key
 	Goal   string // shown to people, grants nothing
-	Slots  map[string]string
-	Now    time.Time
-	TTL    time.Duration // 0: the template's; never more
+	// Request is the user's words, nil if nobody who may supply them did.
+	Request *Request
+	Slots   map[string]string
+	Now     time.Time
+	TTL     time.Duration // 0: the template's; never more
 }
 
 // Mandate makes the mandate of one task. A slot that is missing, unknown or
@@ -116,7 +118,7 @@ func (t *Template) Mandate(p Params) (*Mandate, error) {
 		V: Version, Domain: p.Domain, User: p.User, Agent: p.Agent, Holder: p.Holder,
 		Purpose: t.Purpose, Goal: p.Goal, Grants: slices.Clone(t.Grants), Pins: pins,
 		Limits: t.Limits, Sensitivity: t.Sensitivity, Delegation: t.Delegation,
-		NotBefore: now, Expires: now.Add(ttl).Truncate(time.Millisecond), Template: t.Ref(),
+		NotBefore: now, Expires: now.Add(ttl).Truncate(time.Millisecond), Request: p.Request, Template: t.Ref(),
 	}
 	if err := m.Compile(); err != nil {
 		return nil, err
