@@ -89,6 +89,13 @@ type Facts struct {
 	Why         string
 	// Types overrides the type an argument has in policies.
 	Types map[string]string
+	// Classify says which arguments are parsed to class the call. Where they
+	// are statements, Class is act until a call is known, and the call's own
+	// is never less than AtLeast.
+	Classify Classify
+	AtLeast  sallyport.Class
+	// Evidence is what parsing found; only the facts of one call have it.
+	Evidence Evidence
 	// Flow is what information flow reads of the tool.
 	Flow Flow
 	// Definition is the pinned one; null while it has not been seen.
@@ -114,10 +121,16 @@ type ResourceRef struct {
 // ResourceID returns the entity type and id of what a call touches, or ""
 // and "" where the catalog names none. Paths and hosts are written one way:
 // "/a/../b" is "/b", "Example.ORG." is "example.org". An argument that is not
-// a string is its canonical JSON; a missing one is "".
+// a string is its canonical JSON; a missing one is "". One that was parsed is
+// what was found in it: several tables are "a, b".
 func (f Facts) ResourceID(args canon.Value) (typ, id string) {
 	if f.Resource.Type == "" {
 		return "", ""
+	}
+	if len(f.Evidence.Classes) > 0 {
+		if _, parsed := f.Evidence.Classes[Pointer(f.Resource.Arg)]; parsed {
+			return f.Resource.Type, strings.Join(f.Evidence.Resources, ", ")
+		}
 	}
 	v, ok := args.Get(f.Resource.Arg)
 	switch {

@@ -9,4 +9,5 @@ const (
 	MaxName        = 128      // bytes of a tool's name (MCP 2025-11-25, tools, names)
 	MaxDiffLines   = 2000     // of each definition, in a diff
 	MaxFile        = 1 << 20  // bytes of a catalog file
+	MaxOperations  = 1000     // of one tool's HTTP API
 )

@@ -203,10 +203,10 @@ func widen(f *Facts, t *toolState) {
 			return ok && v.Kind() == canon.Bool && v.Bool() == want
 		}
 		if said("readOnlyHint", false) {
-			f.Class = f.Class.Widen(sallyport.Write)
+			f.Class, f.AtLeast = f.Class.Widen(sallyport.Write), f.AtLeast.Widen(sallyport.Write)
 		}
 		if said("destructiveHint", true) {
-			f.Class = sallyport.Act
+			f.Class, f.AtLeast = sallyport.Act, sallyport.Act
 		}
 		if said("openWorldHint", true) && f.Class != sallyport.Read && !slices.Contains(f.Kinds, sallyport.External) {
 			f.Kinds = append(slices.Clone(f.Kinds), sallyport.External)

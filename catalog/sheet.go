@@ -54,6 +54,15 @@ func (e *entry) apply(f *Facts) {
 	f.Class, f.Kinds, f.Sensitivity, f.Roles = e.facts.Class, e.facts.Kinds, e.facts.Sensitivity, e.facts.Roles
 	f.Resource, f.Destination, f.Types = e.facts.Resource, e.facts.Destination, e.facts.Types
 	f.Pinned = e.pin
+	if f.Classify = e.facts.Classify; !f.Classify.IsZero() {
+		f.AtLeast = sallyport.Read
+		if e.said["class"] {
+			f.AtLeast = f.Class
+		}
+		if f.Classify.statement() {
+			f.Class = sallyport.Act
+		}
+	}
 	// What the file leaves out of a result is untrusted. What it leaves out of
 	// does, on and values is taken from the proposal: without them no rule of
 	// information flow would know the tool.
@@ -191,7 +200,7 @@ func (r *reader) pairs(n ast.Node) []pair {
 }
 
 var (
-	entryKeys = []string{"challenge", "class", "destination", "does", "kinds", "on", "pin", "prerequisite", "resource", "result", "roles",
+	entryKeys = []string{"challenge", "class", "classify", "destination", "does", "kinds", "on", "pin", "prerequisite", "resource", "result", "roles",
 		"sensitivity", "types", "values"}
 	resultKeys = []string{"author", "directory", "free", "lines", "text", "trust"}
 	// A server can vouch; nothing that it returns is the user's or the
@@ -217,6 +226,8 @@ func (r *reader) entry(at *token.Token, n ast.Node) *entry {
 		switch p.key {
 		case "class":
 			r.word(p.value, &f.Class)
+		case "classify":
+			r.classify(p.value, f)
 		case "sensitivity":
 			r.word(p.value, &f.Sensitivity)
 		case "pin":
