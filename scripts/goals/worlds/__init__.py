@@ -1,0 +1,3 @@
+from . import banking, slack, travel, workspace
+
+SUITES = [workspace, slack, banking, travel]
