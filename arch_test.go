@@ -22,7 +22,7 @@ var rooms = map[string]struct {
 	"identity":              {". canon", "who somebody is does not depend on what they want"},
 	"identity/identitytest": {". identity", "real evidence in two lines, for the tests of other rooms"},
 	"task":                  {". canon", "a mandate is agreed to before any tool, policy or transport is known"},
-	"lexicon":               {".", "words are general; no server or task is known"},
+	"lexicon":               {". canon", "words are general; no server or task is known"},
 	"catalog":               {". canon lexicon", "facts about a tool must not bend to the task that calls it"},
 	"flow":                  {". canon task catalog lexicon", "where values came from is known without knowing who decides"},
 	"policy":                {". canon", "the organisation's rules are evaluated on values, not on live objects"},

@@ -18,6 +18,7 @@ const (
 	DomainRecord  = "sallyport-record-v1"
 	DomainCommit  = "sallyport-commit-v1"
 	DomainRender  = "sallyport-render-v1"
+	DomainWords   = "sallyport-words-v1"
 )
 
 // Digest is SHA-256 over the domain, a zero byte and the parts in order. Only
