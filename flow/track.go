@@ -1,0 +1,871 @@
+package flow
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/lexicon"
+	"github.com/sallyport-dev/sallyport/task"
+)
+
+// Config is what a Track starts with.
+type Config struct {
+	// Words are the user's own, from a trusted supplier; "" if there are none.
+	Words string
+	// Own are the user's own addresses.
+	Own []string
+	// Pins are those of the mandate.
+	Pins []task.Pin
+	// Siblings lists the tools of a server, for those that would fit the
+	// user's words better; nil if unknown.
+	Siblings func(server string) []*catalog.Facts
+}
+
+// Track is what is known of one task: what its user asked for, what it has
+// read, and what it made. It is safe for concurrent use.
+//
+// A call is judged by what was read before it. Results that arrive while a
+// call is decided count for the next one: the agent had not seen them.
+type Track struct {
+	env      *Envelope // nil without words that are understood
+	siblings func(string) []*catalog.Facts
+
+	mu      sync.Mutex
+	label   sallyport.Label
+	private bool
+	index   index
+	sources []Source
+	own     map[key]bool // the user's own addresses
+	pins    map[key]bool
+	made    map[key]bool   // ids of what this task created
+	wrote   map[key]Origin // what this task wrote somewhere, and where that came from
+	done    []done         // effects so far
+	// delegated are the operations of sources that the user delegated to.
+	delegated []*Envelope
+	matches   map[string]Match
+	results   int
+}
+
+// done is an effect that was let through.
+type done struct {
+	op   int // index into the envelope's operations
+	tool string
+	args key
+}
+
+// NewTrack starts the track of a task that has read nothing.
+func NewTrack(c Config) *Track {
+	t := &Track{
+		siblings: c.Siblings, label: sallyport.CleanLabel,
+		own: map[key]bool{}, pins: map[key]bool{}, made: map[key]bool{}, wrote: map[key]Origin{}, matches: map[string]Match{},
+	}
+	if e := Compile(c.Words); e.Understood {
+		t.env = e
+	}
+	for _, a := range c.Own {
+		t.own[valueKey(lexicon.Email, a)] = true
+	}
+	for _, p := range c.Pins {
+		k := lexicon.KindOf(p.Value)
+		t.pins[valueKey(k, p.Value)] = true
+	}
+	return t
+}
+
+// Restore is NewTrack after a restart: what was read is gone, so nothing of
+// it exempts any more; the label is not.
+func Restore(c Config, label sallyport.Label) *Track {
+	t := NewTrack(c)
+	t.label = t.label.Meet(label)
+	t.private = label.Sensitivity != sallyport.Public
+	return t
+}
+
+// Label is the high-water mark of what the task has read.
+func (t *Track) Label() sallyport.Label {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.label
+}
+
+// Envelope is what the user's words asked for; nil if there were none that
+// the compiler understands.
+func (t *Track) Envelope() *Envelope { return t.env }
+
+func valueKey(kind lexicon.ValueKind, value string) key {
+	return keyOf(kind, lexicon.Normal(kind, value))
+}
+
+// Result is what a call that was let through came back with.
+type Result struct {
+	Facts *catalog.Facts // as classified for the call
+	Args  canon.Value
+	// Parts are the texts and the structured content of the result.
+	Parts  [][]byte
+	Failed bool
+	At     time.Time
+}
+
+// Bounds of one result: what is beyond them taints and is not indexed.
+const (
+	maxPart    = 64 << 20
+	maxSources = 100_000
+)
+
+// Observe indexes a result and returns the label that the task now has.
+func (t *Track) Observe(r Result) sallyport.Label {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.results++
+	o := observer{t: t, f: &r.Facts.Flow, facts: r.Facts, at: r.At, sources: map[string]int32{}}
+	effect := r.Facts.Class != sallyport.Read
+	if effect && !r.Failed {
+		t.effect(r)
+	}
+	if effect {
+		o.echo = map[key]bool{}
+		eachString(r.Args, "", func(_, s string) { o.echo[valueKey(lexicon.KindOf(s), s)] = true })
+	}
+	o.pointed(t.env, r.Args)
+	var rd reading
+	for _, p := range r.Parts {
+		if len(p) > maxPart || !utf8.Valid(p) {
+			// Nothing in it can be vouched for.
+			o.taint(min(r.Facts.Flow.Text, r.Facts.Flow.Record))
+			if len(p) > maxPart {
+				t.index.full = true
+				continue
+			}
+			p = []byte(strings.ToValidUTF8(string(p), "\uFFFD"))
+		}
+		rd.read(p, o.f.Lines)
+	}
+	t.index.full = t.index.full || rd.full
+	o.leaves(&rd, r.Failed)
+	if !r.Failed && r.Facts.Sensitivity != sallyport.Public {
+		t.private = true
+	}
+	t.label.Sensitivity = min(t.label.Sensitivity, r.Facts.Sensitivity)
+	return t.label
+}
+
+// effect remembers what the task did: the operation it used up, what it
+// wrote, and where that came from (F8: a store does not launder).
+func (t *Track) effect(r Result) {
+	args := valueKey("", string(r.Args.Canonical()))
+	if m := t.match(r.Facts); m.Fit == FitHard || m.Fit == FitSoft {
+		if op := t.free(m, r.Facts, args); op >= 0 && len(t.done) < 10_000 {
+			t.done = append(t.done, done{op, r.Facts.Server + "/" + r.Facts.Tool, args})
+		}
+	}
+	if !t.label.Tainted() || len(t.wrote) > maxSources {
+		return
+	}
+	eachString(r.Args, "", func(_, s string) {
+		note := func(kind lexicon.ValueKind, v string) {
+			if o, _ := t.origin(kind, v); o < Vouched {
+				k := valueKey(kind, v)
+				if old, ok := t.wrote[k]; !ok || o < old {
+					t.wrote[k] = o
+				}
+			}
+		}
+		if words(s, 8) <= 8 {
+			note(lexicon.KindOf(s), s)
+		}
+		for _, sp := range lexicon.Scan(clip(s, 1<<20)) {
+			note(sp.Kind, sp.Text)
+		}
+	})
+}
+
+// observer reads one result into a track.
+type observer struct {
+	t       *Track
+	f       *catalog.Flow
+	facts   *catalog.Facts
+	at      time.Time
+	sources map[string]int32
+	echo    map[key]bool // what the call's own arguments said
+	// named says that the call's arguments are a source that the user named;
+	// web, that it is a page of the web; asked, that some argument stands in
+	// the user's words.
+	named, web, asked bool
+}
+
+// pointed finds out whether the user pointed to what the call has read.
+func (o *observer) pointed(env *Envelope, args canon.Value) {
+	eachString(args, "", func(at, s string) {
+		kind := lexicon.KindOf(s)
+		if kind == lexicon.URL || kind == lexicon.Host {
+			o.web = true
+		}
+		if env == nil || !env.Has(kind, s) {
+			return
+		}
+		o.asked = true
+		switch role := o.facts.Role(top(at)); kind {
+		case lexicon.Email, lexicon.URL, lexicon.Host, lexicon.Path, lexicon.Account:
+			o.named = true
+		default:
+			o.named = o.named || role == sallyport.Target || role == sallyport.Selector
+		}
+	})
+}
+
+func (o *observer) source(field string) int32 {
+	if s, ok := o.sources[field]; ok {
+		return s
+	}
+	t := o.t
+	if len(t.sources) >= maxSources {
+		return -1
+	}
+	t.sources = append(t.sources, Source{Server: o.facts.Server, Tool: o.facts.Tool, Field: field, Call: t.results, At: o.at})
+	s := int32(len(t.sources) - 1)
+	o.sources[field] = s
+	return s
+}
+
+func (o *observer) taint(i sallyport.Integrity) {
+	if i < sallyport.Vouched {
+		o.t.label.Integrity = min(o.t.label.Integrity, i)
+	}
+}
+
+func originOf(i sallyport.Integrity) Origin {
+	switch {
+	case i >= sallyport.Vouched:
+		return Vouched
+	case i == sallyport.Partner:
+		return Partner
+	}
+	return Untrusted
+}
+
+// leaves indexes what was read. Records are looked at twice: whether the
+// user's words name a record decides what its fields are good for.
+func (o *observer) leaves(rd *reading, failed bool) {
+	for start := 0; start < len(rd.leaves); {
+		end := start
+		for end < len(rd.leaves) && rd.leaves[end].record == rd.leaves[start].record {
+			end++
+		}
+		o.record(rd.leaves[start:end], rd.records, failed)
+		start = end
+	}
+}
+
+// structured reports whether a leaf is a field that the server sets, rather
+// than text that somebody wrote into it.
+func (o *observer) structured(l leaf) bool {
+	if l.prose || len(l.text) > 64 || strings.ContainsAny(l.text, "\n\r") || words(l.text, 5) > 5 {
+		return false
+	}
+	return l.isKey || !freeKey(l.key) && !slices.Contains(o.f.Free, l.key)
+}
+
+func (o *observer) record(ls []leaf, records int, failed bool) {
+	t := o.t
+	bound := false
+	if t.env != nil && !failed {
+		hits := 0
+		for _, l := range ls {
+			if l.isKey || l.prose || len(l.text) > 200 || t.own[valueKey(lexicon.Email, l.text)] {
+				continue
+			}
+			kind := lexicon.KindOf(l.text)
+			if !t.env.Has(kind, l.text) {
+				continue
+			}
+			switch kind {
+			case lexicon.Email, lexicon.Path, lexicon.URL, lexicon.Account:
+				hits += 2
+			case lexicon.Date, lexicon.Amount:
+				// Many records have the same date or amount.
+			default:
+				if hits++; words(l.text, 2) > 1 {
+					hits++
+				}
+			}
+		}
+		bound = hits >= 2 || records == 1 && o.asked
+	}
+	designated := (bound || o.named) && !o.web
+	var prose []string
+	for _, l := range ls {
+		if failed || !o.structured(l) {
+			o.text(l, designated, bound)
+			if designated && t.env != nil && t.env.Delegates && len(l.text) < 8<<10 {
+				prose = append(prose, l.text)
+			}
+			continue
+		}
+		o.field(l, designated, bound)
+	}
+	if len(prose) > 0 && bound && len(t.delegated) < 8 {
+		if e := Compile(strings.Join(prose, "\n")); e.Understood {
+			t.delegated = append(t.delegated, e)
+		}
+	}
+}
+
+// field indexes a structured leaf.
+func (o *observer) field(l leaf, designated, bound bool) {
+	t := o.t
+	kind := lexicon.KindOf(l.text)
+	k := valueKey(kind, l.text)
+	if o.echo[k] {
+		return // the call's own argument: no news
+	}
+	level := originOf(o.f.Record)
+	address := kind == lexicon.Email || kind == lexicon.URL || kind == lexicon.Account || kind == lexicon.Host
+	if address {
+		switch {
+		case !addressKey(l.key) && !(o.f.Lines && l.key == ""):
+			level = Untrusted // an address where none belongs: somebody put it there
+		case !o.f.Directory:
+			level = min(level, Partner)
+		}
+	}
+	if w, ok := t.wrote[k]; ok {
+		level = min(level, max(w, Untrusted))
+	}
+	if level < Vouched && o.f.Record < sallyport.Vouched {
+		o.taint(o.f.Record)
+	}
+	a := atom{origin: level, source: o.source(l.key), designated: designated && address, bound: bound && !address}
+	a.party = bound && address && addressKey(l.key)
+	t.index.see(k, a)
+	if designated && address && !t.own[k] {
+		t.index.designate(kind, k)
+	}
+	if o.facts.Class != sallyport.Read && (idKey(l.key) || kind == lexicon.Path) && makes(o.f.Ops) {
+		t.made[k] = true
+	}
+}
+
+// text indexes prose: its typed values and its phrases.
+func (o *observer) text(l leaf, designated, bound bool) {
+	t := o.t
+	level := originOf(o.f.Text)
+	src := o.source(l.key)
+	o.taint(o.f.Text)
+	if len(l.text) <= 200 {
+		// A title or a name that people write is a value as a whole, too.
+		kind := lexicon.KindOf(l.text)
+		k := valueKey(kind, l.text)
+		if !o.echo[k] {
+			t.index.see(k, atom{origin: min(level, Partner), source: src, text: true, bound: bound})
+		}
+	}
+	for _, s := range lexicon.Scan(l.text) {
+		k := valueKey(s.Kind, s.Text)
+		if o.echo[k] {
+			continue
+		}
+		t.index.see(k, atom{origin: level, source: src, text: true, designated: designated})
+		if designated && !t.own[k] && !(t.env != nil && t.env.Has(s.Kind, s.Text)) {
+			t.index.designate(s.Kind, k)
+		}
+	}
+	if level < Vouched {
+		t.index.prose(l.text, src)
+	}
+}
+
+// makes reports whether a tool with these operations answers with the id of
+// what it made.
+func makes(ops []lexicon.Op) bool {
+	return slices.ContainsFunc(ops, func(op lexicon.Op) bool {
+		switch op {
+		case lexicon.Create, lexicon.Send, lexicon.Post, lexicon.Book, lexicon.Copy, lexicon.Pay:
+			return true
+		}
+		return false
+	})
+}
+
+// Bound says how the mandate constrains an argument.
+type BoundBy uint8
+
+const (
+	Unconstrained BoundBy = iota
+	ByRange               // to a set that a person agreed to: a domain, a folder, an interval
+	ByValue               // to values that a person agreed to: exact, oneOf, pin
+)
+
+// Endorsement is a value that a person approved for one argument of one tool.
+type Endorsement struct {
+	Server string           `json:"server"`
+	Tool   string           `json:"tool"`
+	At     string           `json:"at"` // JSON pointer
+	Value  sallyport.Digest `json:"value"`
+}
+
+// Call is one call before it is decided.
+type Call struct {
+	Facts *catalog.Facts // as classified for the call
+	Args  canon.Value
+	// Bound says how the mandate constrains the leaf at a JSON pointer; nil
+	// is Unconstrained.
+	Bound func(at string) BoundBy
+	// Endorsed are the values that were approved before in this task.
+	Endorsed []Endorsement
+}
+
+// Bounds of a View.
+const (
+	maxValues = 256
+	maxInside = 64
+)
+
+// Look says where the values of a call came from and whether the user's
+// words ask for it. It changes nothing.
+func (t *Track) Look(c Call) View {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := c.Facts
+	v := View{Label: t.label, Class: f.Class, Ops: f.Flow.Ops, Words: t.env != nil}
+	if t.private {
+		v.mark(Private)
+	}
+	l := looker{t: t, c: c, v: &v}
+	if f.Class != sallyport.Read {
+		l.intent()
+	}
+	l.values()
+	slices.SortStableFunc(v.Values, func(a, b Value) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Origin, b.Origin))
+	})
+	return v
+}
+
+type looker struct {
+	t    *Track
+	c    Call
+	v    *View
+	ops  []int // the operations of the envelope that the call fits
+	open bool  // one of them speaks of a described set
+}
+
+func (v *View) mark(m Mark) {
+	if i, ok := slices.BinarySearch(v.Marks, m); !ok {
+		v.Marks = slices.Insert(v.Marks, i, m)
+	}
+}
+
+func (v *Value) mark(m Mark) {
+	if i, ok := slices.BinarySearch(v.Marks, m); !ok {
+		v.Marks = slices.Insert(v.Marks, i, m)
+	}
+}
+
+// match is what the envelope says of a tool.
+func (t *Track) match(f *catalog.Facts) Match {
+	if t.env == nil {
+		return Match{}
+	}
+	id := f.Server + "/" + f.Tool
+	if m, ok := t.matches[id]; ok {
+		return m
+	}
+	m := t.env.Match(f, t.others(f.Server))
+	if len(t.matches) < 10_000 {
+		t.matches[id] = m
+	}
+	return m
+}
+
+func (t *Track) others(server string) []*catalog.Facts {
+	if t.siblings == nil {
+		return nil
+	}
+	return t.siblings(server)
+}
+
+// free finds an operation that the call may use: one that is not used up, or
+// was used for the same call.
+func (t *Track) free(m Match, f *catalog.Facts, args key) int {
+	tool := f.Server + "/" + f.Tool
+	for _, op := range m.Ops {
+		used := 0
+		for _, d := range t.done {
+			if d.op == op && d.tool == tool {
+				if d.args == args {
+					return op
+				}
+				used++
+			}
+		}
+		if o := &t.env.Operations[op]; o.Many || o.Open || used < max(1, t.named(op, f)) {
+			return op
+		}
+	}
+	return -1
+}
+
+// named counts the targets that the clause of an operation names.
+func (t *Track) named(op int, f *catalog.Facts) int {
+	n := 0
+	for _, v := range t.env.Operations[op].Values {
+		for arg, kind := range f.Flow.Kinds {
+			if f.Role(arg) == sallyport.Target && family(kind) == family(v.Kind) {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+// intent fills in whether the user's words ask for the call.
+func (l *looker) intent() {
+	t, f := l.t, l.c.Facts
+	if slices.Contains(f.Kinds, sallyport.Deletion) || slices.Contains(f.Flow.Ops, lexicon.Delete) || slices.Contains(f.Flow.Ops, lexicon.Revoke) {
+		l.v.mark(Destructive)
+	}
+	if t.env == nil {
+		return
+	}
+	m := t.match(f)
+	l.v.Fit, l.ops = m.Fit, m.Ops
+	if m.Fit == FitSoft && m.Literal {
+		l.v.Fit = FitHard
+	}
+	switch {
+	case m.Fit >= FitSoft:
+		op := t.free(m, f, valueKey("", string(l.c.Args.Canonical())))
+		if op < 0 {
+			l.v.mark(Spent)
+			op = m.Ops[0]
+		}
+		l.v.Asked = t.env.Operations[op].ID
+		for _, i := range m.Ops {
+			l.open = l.open || t.env.Operations[i].Open
+		}
+		if !l.quoted() {
+			l.v.mark(Unquoted)
+		}
+	case f.Flow.Prerequisite && t.prepares(f):
+		l.v.mark(Prepares)
+	default:
+		for _, d := range t.delegated {
+			if d.Match(f, t.others(f.Server)).Fit == FitHard {
+				l.v.Fit = FitDelegated
+			}
+		}
+		if l.v.Fit == FitNone && l.touchesOwn() {
+			l.v.Fit = FitOwn
+		}
+	}
+	if len(f.Flow.Challenge) > 0 && t.prepares(f) {
+		l.v.mark(Challenged)
+	}
+}
+
+// prepares reports whether the user asked for anything of the same server
+// that is no preparation itself.
+func (t *Track) prepares(f *catalog.Facts) bool {
+	for _, s := range t.others(f.Server) {
+		if !s.Flow.Prerequisite && s.Tool != f.Tool && t.match(s).Fit == FitHard {
+			return true
+		}
+	}
+	return false
+}
+
+// quoted reports whether the call says what the user put into quotes, where
+// they quoted what is to be said.
+func (l *looker) quoted() bool {
+	var want []string
+	for _, i := range l.ops {
+		want = append(want, l.t.env.Operations[i].Quoted...)
+	}
+	if len(want) == 0 {
+		return true
+	}
+	any, said := false, false
+	eachString(l.c.Args, "", func(at, s string) {
+		if l.c.Facts.Role(top(at)) != sallyport.Content {
+			return
+		}
+		any = true
+		have := lexicon.Normal(lexicon.FreeText, s)
+		for _, w := range want {
+			said = said || strings.Contains(have, lexicon.Normal(lexicon.FreeText, w))
+		}
+	})
+	return said || !any
+}
+
+// touchesOwn reports whether an argument is an id of something that this task
+// made.
+func (l *looker) touchesOwn() bool {
+	own := false
+	eachString(l.c.Args, "", func(at, s string) {
+		if r := l.c.Facts.Role(top(at)); r == sallyport.Selector || r == sallyport.Target {
+			own = own || l.t.made[valueKey(lexicon.KindOf(s), s)]
+		}
+	})
+	return own
+}
+
+// values fills in where the arguments came from.
+func (l *looker) values() {
+	f := l.c.Facts
+	hasTarget, hasSelector := false, false
+	eachLeaf(l.c.Args, "", func(at string, leaf canon.Value) {
+		if len(l.v.Values) >= maxValues {
+			return
+		}
+		arg := top(at)
+		role := f.Role(arg)
+		kind := f.Flow.Kinds[arg]
+		var s string
+		switch leaf.Kind() {
+		case canon.String:
+			s = leaf.Text()
+		case canon.Number:
+			s = string(leaf.Canonical())
+		default:
+			return // yes, no and nothing come from nowhere
+		}
+		if strings.TrimSpace(s) == "" {
+			return
+		}
+		if n := last(at); n != arg {
+			if r, k := nestedRole(n); k != "" || r != sallyport.Target {
+				role, kind = r, k // an argument inside of an argument
+			}
+		}
+		if own := lexicon.KindOf(s); kind == "" || own == lexicon.Email || own == lexicon.URL || own == lexicon.Account {
+			kind = own
+		}
+		switch role {
+		case sallyport.Control:
+			return
+		case sallyport.Content:
+			l.inside(at, role, s)
+			return
+		case sallyport.Target:
+			hasTarget = true
+		case sallyport.Selector:
+			hasSelector = true
+		}
+		if f.Class == sallyport.Read && !(kind == lexicon.URL || kind == lexicon.Host) {
+			return
+		}
+		if role == sallyport.Target && kind == lexicon.Email && lexicon.KindOf(s) != lexicon.Email {
+			// A list of addresses in one string.
+			if spans := lexicon.Scan(clip(s, 1<<20)); len(spans) > 0 {
+				for _, sp := range spans {
+					if sp.Kind == lexicon.Email && len(l.v.Values) < maxValues {
+						l.value(at, role, sp.Kind, sp.Text)
+					}
+				}
+				return
+			}
+		}
+		l.value(at, role, kind, s)
+	})
+	if f.Class != sallyport.Read && !hasTarget && !hasSelector {
+		for _, r := range f.Roles {
+			if r == sallyport.Target || r == sallyport.Selector {
+				l.v.mark(Omitted)
+			}
+		}
+	} else if !hasTarget && f.Class != sallyport.Read {
+		for _, r := range f.Roles {
+			if r == sallyport.Target {
+				l.v.mark(Omitted)
+			}
+		}
+	}
+}
+
+// inside judges the addresses that stand in a text that goes out.
+func (l *looker) inside(at string, role sallyport.Role, s string) {
+	if l.c.Facts.Class == sallyport.Read {
+		return
+	}
+	n := 0
+	for _, sp := range lexicon.Scan(clip(s, 1<<20)) {
+		if sp.Kind != lexicon.Email && sp.Kind != lexicon.URL && sp.Kind != lexicon.Account {
+			continue
+		}
+		if n++; n > maxInside || len(l.v.Values) >= maxValues {
+			// Too many to list: the rest counts as one that nobody knows.
+			l.v.Values = append(l.v.Values, Value{At: at, Role: role, Kind: sp.Kind, Inside: true})
+			return
+		}
+		o, a := l.t.origin(sp.Kind, sp.Text)
+		v := Value{At: at, Role: role, Kind: sp.Kind, Origin: o, Inside: true, Source: l.t.sourceOf(a.source, o)}
+		l.v.Values = append(l.v.Values, v)
+	}
+}
+
+// value judges one argument.
+func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s string) {
+	t := l.t
+	o, a := t.origin(kind, s)
+	k := valueKey(kind, s)
+	v := Value{At: at, Role: role, Kind: kind}
+	if t.own[k] {
+		v.mark(Self)
+	}
+	if t.made[k] || t.made[valueKey(lexicon.KindOf(s), s)] {
+		v.mark(Own)
+	}
+	if a.bound {
+		v.mark(Bound)
+	}
+	if a.party && l.open {
+		v.mark(Unique) // one of the parties that the user described
+	}
+	if o == Designated || a.designated {
+		if d := t.index.designated[family(kind)]; len(d) == 1 && d[k] {
+			v.mark(Unique)
+		}
+	}
+	switch l.bound(at) {
+	case ByValue:
+		o = Pinned
+	case ByRange:
+		o = max(o, Vouched)
+		v.mark(Bound)
+	}
+	for _, e := range l.c.Endorsed {
+		if e.At == at && e.Server == l.c.Facts.Server && e.Tool == l.c.Facts.Tool && e.Value == EndorsedDigest(s) {
+			o = Pinned
+		}
+	}
+	if o < Said {
+		if _, named := t.index.inProse(s); named && kind != lexicon.Amount && kind != lexicon.Date && !onlyDigits(s) {
+			v.mark(Mentioned)
+		}
+		if a.origin == Vouched && !a.text {
+			v.mark(Existing)
+		}
+		if l.closed(kind) {
+			v.mark(Closed)
+		}
+	} else if o == Said && len(l.ops) > 0 && !l.inClause(kind, s) {
+		v.mark(Elsewhere)
+	}
+	if slices.Contains(l.c.Facts.Flow.Challenge, top(at)) {
+		v.mark(Challenge)
+	}
+	v.Origin, v.Source = o, t.sourceOf(a.source, o)
+	l.v.Values = append(l.v.Values, v)
+}
+
+func (l *looker) bound(at string) BoundBy {
+	if l.c.Bound == nil {
+		return Unconstrained
+	}
+	return l.c.Bound(at)
+}
+
+func (l *looker) inClause(kind lexicon.ValueKind, s string) bool {
+	for _, op := range l.ops {
+		if l.t.env.InClause(op, kind, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// closed reports whether the user's words say themselves who or what a value
+// of this kind is.
+func (l *looker) closed(kind lexicon.ValueKind) bool {
+	if l.t.env == nil || l.open {
+		return false
+	}
+	for _, op := range l.ops {
+		for _, v := range l.t.env.Operations[op].Values {
+			if family(v.Kind) == family(kind) {
+				return true
+			}
+		}
+	}
+	switch kind {
+	case lexicon.Email, lexicon.Account, lexicon.URL:
+		return l.t.env.HasKind(kind)
+	}
+	return false
+}
+
+// EndorsedDigest names a value that was approved.
+func EndorsedDigest(value string) sallyport.Digest {
+	return canon.Digest("sallyport-endorsed-v1", []byte(value))
+}
+
+// origin finds where a value came from. The lock is held.
+func (t *Track) origin(kind lexicon.ValueKind, s string) (Origin, atom) {
+	k := valueKey(kind, s)
+	a, known := t.index.atoms[k]
+	if !known && kind != lexicon.KindOf(s) {
+		a, known = t.index.atoms[valueKey(lexicon.KindOf(s), s)]
+	}
+	if !known {
+		a.source = -1
+	}
+	switch {
+	case t.pins[k]:
+		return Pinned, a
+	case t.env != nil && t.env.Has(kind, s):
+		return Said, a
+	case t.own[k] || t.made[k]:
+		return Vouched, a
+	case known && a.origin >= Vouched:
+		return a.origin, a
+	case known && a.designated:
+		return Designated, a
+	case known:
+		return a.origin, a
+	}
+	if src, ok := t.index.inProse(s); ok {
+		a.source = src
+		return Untrusted, a
+	}
+	return Minted, a
+}
+
+func (t *Track) sourceOf(i int32, o Origin) Source {
+	if i < 0 || int(i) >= len(t.sources) || o >= Said {
+		return Source{}
+	}
+	return t.sources[i]
+}
+
+// eachLeaf calls f for every scalar of a value, with its JSON pointer.
+func eachLeaf(v canon.Value, at string, f func(at string, v canon.Value)) {
+	switch v.Kind() {
+	case canon.Object:
+		for _, m := range v.Members() {
+			eachLeaf(m.Value, at+"/"+pointerEscape.Replace(m.Name), f)
+		}
+	case canon.Array:
+		for i, e := range v.Elems() {
+			eachLeaf(e, at+"/"+itoa(i), f)
+		}
+	default:
+		f(at, v)
+	}
+}
+
+func eachString(v canon.Value, at string, f func(at, s string)) {
+	eachLeaf(v, at, func(at string, v canon.Value) {
+		if v.Kind() == canon.String && v.Text() != "" {
+			f(at, v.Text())
+		}
+	})
+}
