@@ -23,6 +23,9 @@ type toolState struct {
 	observed   sallyport.Digest
 	candidate  canon.Value // what was observed last
 	why        string      // set by the list: collision, name, too large, vanished
+
+	proposed     *Flow // what the definition suggests
+	proposedFrom sallyport.Digest
 }
 
 // New makes a registry of the configured servers and the catalog files, by
@@ -158,6 +161,7 @@ func (s *server) facts() *serverFacts {
 	for name := range names {
 		f := base
 		f.Tool = name
+		f.Flow = s.propose(name)
 		if e := s.entry(name); e != nil {
 			e.apply(&f)
 		}
@@ -173,6 +177,21 @@ func (s *server) facts() *serverFacts {
 		out.tools[name] = &f
 	}
 	return out
+}
+
+// propose returns what information flow may know of a tool that nobody has
+// reviewed: what its pinned definition suggests, or its name alone. Class
+// and roles are not taken from it: they stay the widest.
+func (s *server) propose(name string) Flow {
+	t := s.tools[name]
+	if t == nil {
+		return propose(s.Name, name, canon.Value{}).Facts.Flow
+	}
+	if t.proposed == nil || t.proposedFrom != t.pinned {
+		f := propose(s.Name, name, t.definition).Facts.Flow
+		t.proposed, t.proposedFrom = &f, Digest(t.definition)
+	}
+	return *t.proposed
 }
 
 // apply sets what pins and lists say.
