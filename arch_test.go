@@ -24,6 +24,7 @@ var rooms = map[string]struct {
 	"task":                  {". canon", "a mandate is agreed to before any tool, policy or transport is known"},
 	"lexicon":               {". canon", "words are general; no server or task is known"},
 	"catalog":               {". canon lexicon", "facts about a tool must not bend to the task that calls it"},
+	"classify":              {". canon catalog task", "what a statement does is found without knowing who decides; the parsers stay out of the catalog, which everybody imports"},
 	"flow":                  {". canon task catalog lexicon", "where values came from is known without knowing who decides"},
 	"policy":                {". canon", "the organisation's rules are evaluated on values, not on live objects"},
 	"pdp":                   {". canon task catalog flow policy", "the decision is pure: no state, ledger or transport can be reached from it"},
