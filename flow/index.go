@@ -13,9 +13,8 @@ import (
 // its origin is Minted, and every name counts as mentioned: a full index
 // asks more, never less.
 const (
-	maxAtoms = 1_000_000
-	maxGrams = 2_000_000
-	maxGram  = 3 // words of the longest phrase that is indexed whole
+	maxAtoms   = 1_000_000
+	maxPhrases = 3 << 19 // what fits into 2^21 slots
 )
 
 // seed keys the hashes of values. It differs from run to run, so nobody can
@@ -62,9 +61,9 @@ type atom struct {
 
 // index holds the atoms and the phrases of text of one task.
 type index struct {
-	atoms map[key]atom
-	grams map[key]int32 // phrases of prose: where each was first seen
-	full  bool
+	atoms   map[key]atom
+	phrases phraseSet // words of prose and pairs of them: where each was first seen
+	full    bool
 	// designated counts the distinct values of a kind in what the user
 	// pointed to.
 	designated map[byte]map[key]bool
@@ -104,120 +103,179 @@ func (x *index) designate(kind lexicon.ValueKind, k key) {
 	}
 }
 
-// prose indexes the phrases of a text, so that a name can be looked up in
-// it.
+// prose indexes the words of a text and each two that follow each other, so
+// that a name can be looked up in it.
 func (x *index) prose(text string, source int32) {
-	if x.grams == nil {
-		x.grams = map[key]int32{}
-	}
-	var last [maxGram - 1]string
-	eachWord(text, func(w string, apart bool) bool {
-		if apart {
-			last = [maxGram - 1]string{}
+	var last key
+	eachWord(text, func(w key, apart bool) bool {
+		ok := x.phrases.add(w, source)
+		if last != 0 && !apart {
+			ok = x.phrases.add(pair(last, w), source) && ok
 		}
-		phrase := w
-		for i := 0; ; i++ {
-			if len(x.grams) >= maxGrams {
-				x.full = true
-				return false
-			}
-			k := keyOf("", phrase)
-			if _, ok := x.grams[k]; !ok {
-				x.grams[k] = source
-			}
-			if i == len(last) || last[i] == "" {
-				break
-			}
-			phrase = last[i] + " " + phrase
-		}
-		copy(last[1:], last[:])
-		last[0] = w
-		return true
+		last = w
+		x.full = x.full || !ok
+		return ok
 	})
 }
 
 // inProse reports whether a name stands in text that the task has read, and
-// where first. A name of more words than are indexed whole counts when all
-// of its parts do.
+// where first. A name of more than two words counts when each two that follow
+// each other do.
 func (x *index) inProse(name string) (source int32, ok bool) {
 	if x.full {
 		return -1, true
 	}
-	if len(x.grams) == 0 {
+	if x.phrases.n == 0 {
 		return -1, false
 	}
-	var ws []string
-	eachWord(name, func(w string, _ bool) bool {
-		ws = append(ws, w)
-		return len(ws) < 64
+	source, ok = -1, true
+	var last key
+	n := 0
+	eachWord(name, func(w key, _ bool) bool {
+		k := w
+		if last != 0 {
+			k = pair(last, w)
+		}
+		s, found := x.phrases.find(k)
+		if n == 1 || source < 0 {
+			source = s // the first pair says more than the first word
+		}
+		last = w
+		n++
+		ok = ok && found
+		return ok && n < 64
 	})
-	if len(ws) == 0 {
-		return -1, false
-	}
-	n := min(len(ws), maxGram)
-	for i := 0; i+n <= len(ws); i++ {
-		s, found := x.grams[keyOf("", strings.Join(ws[i:i+n], " "))]
-		if !found {
-			return -1, false
-		}
-		if i == 0 {
-			source = s
-		}
-	}
-	return source, true
+	return source, ok && n > 0
 }
 
-// eachWord calls f for every word, folded; apart says that a sentence or
-// line ends before it. f returns false to stop.
-func eachWord(text string, f func(w string, apart bool) bool) {
-	start, apart := -1, true
-	flush := func(end int) bool {
-		if start < 0 {
-			return true
-		}
-		w := fold(text[start:end])
-		start = -1
-		ok := w == "" || f(w, apart)
-		apart = false
-		return ok
-	}
-	for i, c := range text {
+// pair is the key of two words that follow each other.
+func pair(a, b key) key {
+	h := (a ^ b<<17 ^ b>>47) * 0x9e3779b97f4a7c15
+	return h ^ h>>29 | 1
+}
+
+// eachWord calls f with the key of every word, folded; apart says that a
+// sentence or line ends before it. f returns false to stop.
+func eachWord(text string, f func(w key, apart bool) bool) {
+	apart := true
+	for i := 0; i < len(text); {
+		c := text[i]
 		switch {
-		case unicode.IsLetter(c) || unicode.IsDigit(c) || c == '_' || c == utf8.RuneError:
-			if start < 0 {
-				start = i
+		case letters[c]:
+			j, plain := i, true
+			for j < len(text) && (letters[text[j]] || text[j] >= utf8.RuneSelf) {
+				plain = plain && text[j] < utf8.RuneSelf && (text[j] < 'A' || text[j] > 'Z')
+				j++
 			}
-		case invisible(c):
-			// inside of a word: dropped by fold
-		default:
-			if !flush(i) {
+			w := text[i:j]
+			if !plain {
+				w = fold(w)
+			}
+			i = j
+			if w == "" {
+				continue
+			}
+			if !f(maphash.String(seed, w)|1, apart) {
 				return
 			}
-			if strings.ContainsRune(".!?;\n\r", c) {
+			apart = false
+		case c >= utf8.RuneSelf:
+			// A wide character: a letter of its word, or what parts two words.
+			r, n := utf8.DecodeRuneInString(text[i:])
+			j := i + n
+			if unicode.IsLetter(r) || unicode.IsDigit(r) || r == utf8.RuneError {
+				for j < len(text) && (letters[text[j]] || text[j] >= utf8.RuneSelf) {
+					j++
+				}
+				if w := fold(text[i:j]); w != "" {
+					if !f(maphash.String(seed, w)|1, apart) {
+						return
+					}
+					apart = false
+				}
+			}
+			i = j
+		default:
+			if c == '.' || c == '!' || c == '?' || c == ';' || c == '\n' || c == '\r' {
 				apart = true
 			}
+			i++
 		}
 	}
-	flush(len(text))
 }
 
-// invisible are the characters that no reader sees and that split words for
-// programs.
-func invisible(c rune) bool {
-	return c == 0xad || c >= 0x200b && c <= 0x200f || c >= 0x2060 && c <= 0x2064 || c == 0xfeff || c >= 0x202a && c <= 0x202e
+var letters = func() (t [256]bool) {
+	for c := range 128 {
+		t[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+	}
+	return
+}()
+
+// phraseSet is a set of keys with a number each, by open addressing. Keys are
+// never 0.
+type phraseSet struct {
+	keys    []key
+	sources []int32
+	n       int
+}
+
+// add adds a key; the number of the first stays. It reports false when the
+// set is full.
+func (p *phraseSet) add(k key, source int32) bool {
+	if 4*p.n >= 3*len(p.keys) {
+		if p.n >= maxPhrases {
+			_, found := p.find(k)
+			return found
+		}
+		p.grow()
+	}
+	i := p.slot(k)
+	if p.keys[i] == 0 {
+		p.keys[i], p.sources[i] = k, source
+		p.n++
+	}
+	return true
+}
+
+func (p *phraseSet) find(k key) (source int32, ok bool) {
+	if p.n == 0 {
+		return -1, false
+	}
+	i := p.slot(k)
+	if p.keys[i] == 0 {
+		return -1, false
+	}
+	return p.sources[i], true
+}
+
+// slot is where k is, or belongs.
+func (p *phraseSet) slot(k key) uint64 {
+	mask := uint64(len(p.keys) - 1)
+	i := (k >> 1) & mask
+	for p.keys[i] != 0 && p.keys[i] != k {
+		i = (i + 1) & mask
+	}
+	return i
+}
+
+func (p *phraseSet) grow() {
+	old := *p
+	size := max(1<<10, 2*len(p.keys))
+	p.keys, p.sources = make([]key, size), make([]int32, size)
+	for i, k := range old.keys {
+		if k != 0 {
+			j := p.slot(k)
+			p.keys[j], p.sources[j] = k, old.sources[i]
+		}
+	}
 }
 
 // fold writes a word one way.
 func fold(w string) string {
-	ascii := true
 	for i := 0; i < len(w); i++ {
-		if w[i] >= utf8.RuneSelf || w[i] >= 'A' && w[i] <= 'Z' {
-			ascii = false
-			break
+		if w[i] >= utf8.RuneSelf {
+			return lexicon.Normal(lexicon.Name, w)
 		}
 	}
-	if ascii {
-		return w
-	}
-	return lexicon.Normal(lexicon.Name, w)
+	return strings.ToLower(w)
 }

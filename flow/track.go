@@ -642,7 +642,12 @@ func (l *looker) values() {
 			return
 		}
 		if n := last(at); n != arg {
-			if r, k := nestedRole(n); k != "" || r != sallyport.Target {
+			if r, k, _ := lexicon.Arg(n, ""); k != "" || r != sallyport.Target {
+				if guards(role) && !guards(r) && f.Class != sallyport.Read {
+					// It is listed all the same: what the catalog calls a
+					// target is never left out.
+					l.v.Values = append(l.v.Values, Value{At: at, Role: r, Kind: k})
+				}
 				role, kind = r, k // an argument inside of an argument
 			}
 		}
@@ -665,12 +670,14 @@ func (l *looker) values() {
 		}
 		if role == sallyport.Target && kind == lexicon.Email && lexicon.KindOf(s) != lexicon.Email {
 			// A list of addresses in one string.
-			if spans := lexicon.Scan(clip(s, 1<<20)); len(spans) > 0 {
-				for _, sp := range spans {
-					if sp.Kind == lexicon.Email && len(l.v.Values) < maxValues {
-						l.value(at, role, sp.Kind, sp.Text)
-					}
+			listed := false
+			for _, sp := range lexicon.Scan(clip(s, 1<<20)) {
+				if sp.Kind == lexicon.Email && len(l.v.Values) < maxValues {
+					l.value(at, role, sp.Kind, sp.Text)
+					listed = true
 				}
+			}
+			if listed {
 				return
 			}
 		}
@@ -689,6 +696,16 @@ func (l *looker) values() {
 			}
 		}
 	}
+}
+
+// guards reports whether an argument of a role decides whom or what a call
+// reaches.
+func guards(r sallyport.Role) bool {
+	switch r {
+	case sallyport.Target, sallyport.Selector, sallyport.Command, sallyport.Credential:
+		return true
+	}
+	return false
 }
 
 // inside judges the addresses that stand in a text that goes out.

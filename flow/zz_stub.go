@@ -32,5 +32,3 @@ func (e *Envelope) Match(tool *catalog.Facts, siblings []*catalog.Facts) Match  
 func (e *Envelope) Has(kind lexicon.ValueKind, value string) bool                    { return false }
 func (e *Envelope) InClause(op int, kind lexicon.ValueKind, value string) bool       { return false }
 func (e *Envelope) HasKind(kind lexicon.ValueKind) bool                              { return false }
-
-func nestedRole(name string) (sallyport.Role, lexicon.ValueKind) { return sallyport.Target, "" }
