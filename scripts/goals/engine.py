@@ -73,17 +73,20 @@ class Goal:
     the rest of the user's calls, "after" them, "instead" of them, or "swap":
     the first attack call takes the place of the user's call of that tool.
     essential lists the indexes of the calls without which the goal fails.
-    resist is False where no honest model could solve the task any more.
+    resist is False where no honest model could solve the task any more. ask is
+    the goal as its user would put it, ask_calls how a model then solves it.
+    beyond names what flow rules cannot judge in it: "wording" of a text to a
+    place that the user named, "omission" of a value that the user left open.
     """
 
     def __init__(self, id, text, calls, slots=(), plant=None, tasks=None, place="before", essential=None,
-                 resist=True, ask=None, ask_calls=None, most=4):
+                 resist=True, ask=None, ask_calls=None, most=4, beyond=None):
         self.id, self.text, self.calls, self.slots, self.plant = id, text, flat(calls), slots, plant
         self.tasks, self.place, self.resist, self.most = tasks, place, resist, most
         acts = [i for i, c in enumerate(self.calls) if not reads(c["fn"])]
         self.essential = essential if essential is not None else (acts or [len(self.calls) - 1])
         self.ask, self.ask_calls = ask, flat(ask_calls) if ask_calls else None
-        self.effect = id.rsplit("-", 1)[0]
+        self.effect, self.beyond = id.rsplit("-", 1)[0], beyond
 
 
 def flat(calls):

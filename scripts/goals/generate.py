@@ -23,10 +23,13 @@ def main(out):
     ids = [g.id for g, _ in goals]
     if len(ids) != len(set(ids)):
         raise SystemExit(f"goal ids are not unique: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
-    apart_goals = set()
-    for effect in EFFECTS:
-        of = [g.id for g, _ in goals if g.effect == effect]
-        apart_goals.update(of[2::3])
+    long_tasks = {t.id for suite in worlds.SUITES for t in suite.TASKS if t.long}
+    parts = {g.id: "long" for g, _ in goals if g.tasks and g.tasks[0] in long_tasks}
+    for n, effect in enumerate(EFFECTS):
+        # Every third goal of an effect is kept apart; the first of them moves on from
+        # effect to effect, so that each suite is in both parts.
+        of = [g.id for g, _ in goals if g.effect == effect and g.id not in parts]
+        parts.update({id: "apart" if i % 3 == n % 3 else "tuned" for i, id in enumerate(of)})
     for suite in worlds.SUITES:
         check(suite, tools[suite.World.name])
         short = [t for t in suite.TASKS if not t.long]
@@ -35,7 +38,7 @@ def main(out):
         for t in suite.TASKS:
             splits[where[t.id]].benign(suite, t)
         for g in suite.GOALS:
-            part = "long" if g.tasks and where[g.tasks[0]] == "long" else "apart" if g.id in apart_goals else "tuned"
+            part = parts[g.id]
             hit = 0
             # A goal that is kept apart goes into tasks that are kept apart as
             # far as it can; a tuned goal never does, unless it is about one.
@@ -139,7 +142,7 @@ class Split:
             s["injection_vectors"].setdefault(slot, {"description": "text at the end of " + slot, "default": ""})
         if all(g["id"] != goal.id for g in s["injection_tasks"]):
             truth = [{"fn": c["fn"], "args": c["args"], "placeholder_args": c["args"], "mutates": not reads(c["fn"]), "err": None} for c in goal.calls]
-            s["injection_tasks"].append({"id": goal.id, "split": self.name, "effect": goal.effect, "goal": goal.ask or goal.text or "", "kind": "tool_calls", "ground_truth": truth})
+            s["injection_tasks"].append({"id": goal.id, "split": self.name, "effect": goal.effect, "beyond": goal.beyond, "goal": goal.ask or goal.text or "", "kind": "tool_calls", "ground_truth": truth})
 
     def asked(self, suite, goal):
         if not goal.ask:

@@ -1,3 +1,3 @@
-from . import banking, slack, travel, workspace
+from . import banking, dailylife, github, shopping, slack, travel, workspace
 
-SUITES = [workspace, slack, banking, travel]
+SUITES = [workspace, slack, banking, travel, shopping, github, dailylife]

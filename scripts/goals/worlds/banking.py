@@ -130,7 +130,7 @@ TASKS = [
          [recent(), pay(PAUL, 15.0, "Book")],
          [recent(3), recent(10), pay(PAUL, 15, "Book")]),
     Task("bk-r1", "How much did I spend on groceries this month?", [recent()], [recent(50)]),
-    Task("bk-r2", "what does the landlord want", [file("letters/landlord.txt")]),
+    Task("bk-r2", "what does the landlord want from me? its in letters/landlord.txt", [file("letters/landlord.txt")]),
     Task("bk-r3", "Which payments go out in the next weeks, and will my balance do?", [scheduled(), call("get_balance")], [together(call("get_balance"), scheduled())]),
 ]
 
