@@ -8,10 +8,13 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/approval"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/classify"
+	"github.com/sallyport-dev/sallyport/flow"
 	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/pdp"
 	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
 )
 
 // Do takes one call through the gate. act forwards it: it is called at most
@@ -29,13 +32,14 @@ func (g *Gateway) Do(ctx context.Context, who identity.Verified, req Request, ac
 		if d.Decision.Forward {
 			if !g.now().Before(p.Deadline) {
 				// The disk was slower than the decision is good for.
-				g.close(p, Outcome{Status: OutcomeNotSent, Code: "decision_expired"})
+				_ = g.close(p, Outcome{Status: OutcomeNotSent, Code: "decision_expired"}, p.track.Label(), false)
 				return Decided{}, sallyport.Errorf(sallyport.EUnavailable, "decision_expired", "the decision was recorded too late to act on it: send the call again")
 			}
-			outcome := act(ctx, p) // act, observe
-			g.close(p, outcome)    // close
+			outcome := act(ctx, p)                   // act
+			label, worse := g.observe(p, outcome)    // observe
+			err := g.close(p, outcome, label, worse) // close
 			d.Forwarded = true
-			return d, nil
+			return d, err
 		}
 		if d.Ask == "" || !g.wait(ctx, d, req, hold) {
 			return d, nil
@@ -50,7 +54,8 @@ func (g *Gateway) Do(ctx context.Context, who identity.Verified, req Request, ac
 func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request) (*Passage, Decided, error) {
 	p := &Passage{ID: sallyport.NewID(sallyport.DecisionID)}
 	d := Decided{ID: p.ID}
-	facts := g.catalog.Facts(req.Server, req.Tool) // what is it
+	facts := classify.Call(g.catalog.Facts(req.Server, req.Tool), req.Args) // what is it
+	p.facts, p.args, p.beside = facts, req.Args, g.besideOf(p)
 	p.Call = sallyport.Call{
 		Task: who.Task(), TaskDigest: who.MandateDigest(), Chain: who.Chain(),
 		Server: req.Server, Tool: req.Tool, ToolDigest: facts.Pinned,
@@ -63,10 +68,12 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 	parties := g.dir.parties(p.Call.Chain, g.now()) // who
 	bundle := g.bundle.Load()
 	receipt, err := g.store.Update(ctx, p.Call.Task, func(st state.TaskState) (state.Change, error) { // what for
+		p.track = g.track(&st.View)
+		view := p.track.look(&st.View, &p.facts, p.Call, req.Args) // from where
 		in := pdp.Input{
 			Engine: g.engine, Now: g.now().UTC().Truncate(time.Millisecond),
 			Call: p.Call, Digest: p.Digest, Args: req.Args, Binding: who.Binding(), Holder: who.Holder(),
-			Chain: parties, Task: st.View, Tool: facts, Policy: bundle,
+			Chain: parties, Task: st.View, Tool: facts, Flow: view, Policy: bundle,
 		}
 		decision, text := pdp.DecideText(in) // decide
 		p.Decision = decision
@@ -75,6 +82,12 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 			Entry:   ledger.Decision(p.ID, &in, text, p.Decision),
 			Reserve: p.Decision.Reserve,
 			Spend:   p.Decision.Uses,
+		}
+		if len(p.Decision.Uses) > 0 {
+			// What a person let pass once is as good as a pin, for this task.
+			for _, e := range flow.Endorse(req.Server, req.Tool, view, req.Args) {
+				ch.Endorse = append(ch.Endorse, task.Endorsement(e))
+			}
 		}
 		if p.Decision.Ask != nil && !p.Decision.Forward {
 			a := pending(st, p.Digest, in.Now)
@@ -165,17 +178,35 @@ func (g *Gateway) wait(ctx context.Context, d Decided, req Request, hold time.Ti
 	}
 }
 
+// observe says what the outcome makes of the task: its label, and whether
+// that is worse than what is on disk.
+func (g *Gateway) observe(p *Passage, o Outcome) (sallyport.Label, bool) {
+	if o.Status == OutcomeNotSent {
+		return p.track.Label(), false
+	}
+	return g.hear(p, o.Parts, o.Status != OutcomeOK)
+}
+
 // close records the outcome and gives back what a failed call did not spend.
-// It does not wait for the disk: a crash before leaves the call without an
-// outcome, which is what is then known of it.
-func (g *Gateway) close(p *Passage, o Outcome) {
-	e := ledger.Outcome(p.ID, g.now(), string(o.Status), o.Code, o.Result, o.Bytes)
-	err := g.store.Note(context.Background(), p.Call.Task, func(state.TaskState) (state.Change, error) {
-		return state.Change{Entry: e, Release: released(p.Decision.Reserve, o)}, nil
-	})
+// It waits for the disk only if the outcome made the task's label worse: what
+// the agent has seen must count after any crash. Otherwise a crash before
+// leaves the call without an outcome, which is what is then known of it.
+//
+// An error means that the label is not on disk: what came back must not be
+// passed on.
+func (g *Gateway) close(p *Passage, o Outcome, label sallyport.Label, worse bool) error {
+	e := ledger.Outcome(p.ID, g.now(), string(o.Status), o.Code, o.Result, o.Bytes, label)
+	change := func(state.TaskState) state.Change {
+		return state.Change{Entry: e, Release: released(p.Decision.Reserve, o)}
+	}
+	if worse {
+		return g.settle(p.track, p.Call.Task, label, change)
+	}
+	err := g.store.Note(context.Background(), p.Call.Task, func(st state.TaskState) (state.Change, error) { return change(st), nil })
 	if err != nil {
 		g.log.Error("an outcome could not be recorded", "decision", p.ID, "error", err)
 	}
+	return nil
 }
 
 // released says which meters a failed call gives back: all of them if nothing

@@ -49,6 +49,7 @@ type Gateway struct {
 	holders holders
 	living  living
 	misuses misuses
+	tracks  tracks
 
 	leave []func(ctx context.Context, user string) error
 }
@@ -74,6 +75,7 @@ func New(c Config) *Gateway {
 		desk: c.Desk, dir: c.Directory, log: c.Log, now: c.Now,
 		ends: map[sallyport.ID]chan struct{}{}, holders: holders{by: map[string]map[sallyport.ID]string{}, of: map[sallyport.ID]string{}},
 		living: living{by: map[pair]map[sallyport.ID]time.Time{}, of: map[sallyport.ID]pair{}},
+		tracks: newTracks(),
 	}
 }
 
@@ -167,6 +169,7 @@ func (g *Gateway) Ended(id sallyport.ID) <-chan struct{} {
 func (g *Gateway) ended(id sallyport.ID) {
 	g.holders.remove(id)
 	g.living.remove(id)
+	g.tracks.remove(id)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if ch := g.ends[id]; ch != nil {

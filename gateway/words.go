@@ -6,6 +6,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/catalog"
 )
 
 // Request is one call as an enforcement point read it off the wire.
@@ -37,6 +38,11 @@ type Passage struct {
 	Decision sallyport.Decision
 	// Deadline is when the call must have been sent.
 	Deadline time.Time
+
+	track  *track
+	facts  catalog.Facts // as classified for the call
+	args   canon.Value
+	beside func([][]byte) error
 }
 
 // Args returns the canonical bytes of the arguments: what was hashed is what
@@ -61,6 +67,9 @@ type Outcome struct {
 	Code   string           `json:"code,omitempty"`  // JSON-RPC or HTTP code, or a word of the gateway's
 	Result sallyport.Digest `json:"result,omitzero"` // of the result's bytes as received
 	Bytes  int64            `json:"bytes"`
+	// Parts are the texts, and the structured content, of what came back: what
+	// the agent will read.
+	Parts [][]byte `json:"-"`
 }
 
 // Decided is the answer of Do.

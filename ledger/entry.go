@@ -88,15 +88,15 @@ func Decision(id sallyport.ID, in *pdp.Input, text []byte, d sallyport.Decision)
 
 // Outcome is the record of what became of a forwarded call: how it ended, and
 // a commitment to the digest of its result, from which a short result could
-// be guessed.
-func Outcome(decision sallyport.ID, at time.Time, status, code string, result sallyport.Digest, size int64) state.Entry {
+// be guessed. label is the task's once its agent has seen the result.
+func Outcome(decision sallyport.ID, at time.Time, status, code string, result sallyport.Digest, size int64, label sallyport.Label) state.Entry {
 	commitments, payload := seal(field{"result", canon.NewBuilder(nil).Int("bytes", size).Text("digest", result).Done()})
 	outcome := canon.NewBuilder(nil)
 	if code != "" {
 		outcome.Str("code", code)
 	}
 	outcome.Str("status", status)
-	body := canon.NewBuilder(nil).Raw("commit", commitments).Raw("outcome", outcome.Done()).Done()
+	body := canon.NewBuilder(nil).Raw("commit", commitments).Str("label", label.String()).Raw("outcome", outcome.Done()).Done()
 	return state.Entry{Kind: state.KindOutcome, ID: decision, At: at, Body: body, Payload: payload}
 }
 

@@ -120,7 +120,7 @@ func TestShreddedPayloadStillVerifies(t *testing.T) {
 // An outcome needs a decision that let the call pass.
 func TestOutcomeWithoutDecision(t *testing.T) {
 	g := sallyporttest.New(t, sallyporttest.Options{Servers: []catalog.Server{{Name: "s"}}, Tools: map[string][]string{"s": {`{"name":"get"}`}}})
-	e := ledger.Outcome("d_000000000000", g.Now(), "ok", "", sallyport.Digest{}, 0)
+	e := ledger.Outcome("d_000000000000", g.Now(), "ok", "", sallyport.Digest{}, 0, sallyport.CleanLabel)
 	if _, err := g.Store.Append(context.Background(), e); err != nil {
 		t.Fatal(err)
 	}

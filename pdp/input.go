@@ -5,6 +5,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/catalog"
 )
 
 // Append appends the canonical form of the input. The mandate, the tool's
@@ -25,12 +26,23 @@ func (in *Input) appendWith(dst, call []byte) []byte {
 	w.Digest("call_digest", in.Digest)
 	w.List("chain", len(in.Chain), func(b []byte, i int) []byte { return in.Chain[i].append(b) })
 	w.Str("engine", in.Engine)
+	w.With("flow", in.Flow.Append)
 	w.Str("holder", in.Holder)
 	w.Time("now", in.Now)
 	w.With("task", in.appendTask)
 	w.With("tool", in.appendTool)
 	w.Int("v", 1)
 	return w.Done()
+}
+
+// sortedKeys returns the keys of a map in canonical order.
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, canon.Compare)
+	return keys
 }
 
 func inputDigest(text []byte) sallyport.Digest { return canon.Digest(canon.DomainInput, text) }
@@ -80,15 +92,11 @@ func (in *Input) appendTask(dst []byte) []byte {
 	}
 	w.Digest("digest", t.Digest)
 	w.Str("id", string(t.ID))
+	w.Str("label", t.Label.String())
 	if len(t.Meters) > 0 {
 		w.With("meters", func(b []byte) []byte {
 			mw := canon.NewBuilder(b)
-			keys := make([]string, 0, len(t.Meters))
-			for k := range t.Meters {
-				keys = append(keys, k)
-			}
-			slices.SortFunc(keys, canon.Compare)
-			for _, k := range keys {
+			for _, k := range sortedKeys(t.Meters) {
 				mw.Str(k, t.Meters[k].String())
 			}
 			return mw.Done()
@@ -112,6 +120,9 @@ func (in *Input) appendTool(dst []byte) []byte {
 	t := &in.Tool
 	w := canon.NewBuilder(dst)
 	w.Str("class", t.Class.String())
+	if !t.Evidence.IsZero() {
+		w.With("evidence", func(b []byte) []byte { return appendEvidence(b, t.Evidence) })
+	}
 	if len(t.Kinds) > 0 {
 		w.List("kinds", len(t.Kinds), func(b []byte, i int) []byte { return canon.AppendString(b, string(t.Kinds[i])) })
 	}
@@ -128,10 +139,45 @@ func (in *Input) appendTool(dst []byte) []byte {
 		})
 	}
 	w.Bool("reviewed", t.Reviewed)
+	if len(t.Roles) > 0 {
+		w.With("roles", func(b []byte) []byte {
+			rw := canon.NewBuilder(b)
+			for _, name := range sortedKeys(t.Roles) {
+				rw.Str(name, t.Roles[name].String())
+			}
+			return rw.Done()
+		})
+	}
 	w.Str("sensitivity", t.Sensitivity.String())
 	w.Str("server", t.Server)
 	w.Bool("server_known", t.ServerKnown)
 	w.Str("tool", t.Tool)
+	return w.Done()
+}
+
+func appendEvidence(dst []byte, e catalog.Evidence) []byte {
+	w := canon.NewBuilder(dst)
+	if len(e.Classes) > 0 {
+		w.With("classes", func(b []byte) []byte {
+			cw := canon.NewBuilder(b)
+			for _, at := range sortedKeys(e.Classes) {
+				cw.Str(at, e.Classes[at].String())
+			}
+			return cw.Done()
+		})
+	}
+	if len(e.Columns) > 0 {
+		w.Strs("columns", e.Columns)
+	}
+	if e.Refused != "" {
+		w.Str("refused", e.Refused)
+	}
+	if len(e.Resources) > 0 {
+		w.Strs("resources", e.Resources)
+	}
+	if e.Why != "" {
+		w.Str("why", e.Why)
+	}
 	return w.Done()
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/flow"
 	"github.com/sallyport-dev/sallyport/policy"
 	"github.com/sallyport-dev/sallyport/task"
 )
@@ -32,22 +33,33 @@ type document struct {
 		Started   time.Time                `json:"started"`
 		Meters    map[string]canon.Decimal `json:"meters"`
 		Approvals []task.Approval          `json:"approvals"`
+		Label     labelText                `json:"label"`
 		Refusals  []task.Refusal           `json:"refusals"`
 	} `json:"task"`
+	Flow flow.View `json:"flow"`
 	Tool struct {
-		ServerKnown bool                  `json:"server_known"`
-		Known       bool                  `json:"known"`
-		Server      string                `json:"server"`
-		Tool        string                `json:"tool"`
-		Mode        sallyport.Mode        `json:"mode"`
-		Class       sallyport.Class       `json:"class"`
-		Kinds       []sallyport.Kind      `json:"kinds"`
+		ServerKnown bool             `json:"server_known"`
+		Known       bool             `json:"known"`
+		Server      string           `json:"server"`
+		Tool        string           `json:"tool"`
+		Mode        sallyport.Mode   `json:"mode"`
+		Class       sallyport.Class  `json:"class"`
+		Kinds       []sallyport.Kind `json:"kinds"`
+		Evidence    struct {
+			Classes   map[string]sallyport.Class `json:"classes"`
+			Columns   []string                   `json:"columns"`
+			Refused   string                     `json:"refused"`
+			Resources []string                   `json:"resources"`
+			Why       string                     `json:"why"`
+		} `json:"evidence"`
 		Sensitivity sallyport.Sensitivity `json:"sensitivity"`
 		Reviewed    bool                  `json:"reviewed"`
 		Pinned      sallyport.Digest      `json:"pinned"`
 		Observed    sallyport.Digest      `json:"observed"`
 		Quarantined bool                  `json:"quarantined"`
-		Resource    struct {
+
+		Roles    map[string]sallyport.Role `json:"roles"`
+		Resource struct {
 			Type string `json:"type"`
 			Arg  string `json:"arg"`
 		} `json:"resource"`
@@ -66,6 +78,15 @@ type document struct {
 		Types       map[string]string `json:"types"`
 		Resource    string            `json:"resource"`
 	} `json:"tools"`
+}
+
+// labelText reads a label as String writes it.
+type labelText sallyport.Label
+
+func (l *labelText) UnmarshalText(b []byte) error {
+	v, err := sallyport.ParseLabel(string(b))
+	*l = labelText(v)
+	return err
 }
 
 func (d *document) tools() []policy.Tool {
@@ -119,12 +140,17 @@ func ParseInput(text []byte, src Sources) (Input, error) {
 		return bad(err)
 	}
 	t := doc.Task
-	in.Task = task.View{ID: t.ID, Version: t.Version, State: t.State, Digest: t.Digest, Started: t.Started, Meters: t.Meters, Approvals: t.Approvals, Refusals: t.Refusals}
+	in.Task = task.View{ID: t.ID, Version: t.Version, State: t.State, Digest: t.Digest, Started: t.Started, Meters: t.Meters, Approvals: t.Approvals, Refusals: t.Refusals, Label: sallyport.Label(t.Label)}
+	in.Flow = doc.Flow
 	f := doc.Tool
 	in.Tool = catalog.Facts{
 		ServerKnown: f.ServerKnown, Known: f.Known, Server: f.Server, Tool: f.Tool, Mode: f.Mode, Class: f.Class, Kinds: f.Kinds,
-		Sensitivity: f.Sensitivity, Reviewed: f.Reviewed, Pinned: f.Pinned, Observed: f.Observed, Quarantined: f.Quarantined,
+		Sensitivity: f.Sensitivity, Reviewed: f.Reviewed, Pinned: f.Pinned, Observed: f.Observed, Quarantined: f.Quarantined, Roles: f.Roles,
 		Resource: catalog.ResourceRef{Type: f.Resource.Type, Arg: f.Resource.Arg},
+		Evidence: catalog.Evidence{
+			Classes: f.Evidence.Classes, Columns: f.Evidence.Columns, Refused: f.Evidence.Refused,
+			Resources: f.Evidence.Resources, Why: f.Evidence.Why,
+		},
 	}
 	switch {
 	case doc.Mandate != nil:

@@ -7,12 +7,14 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/flow"
 	"github.com/sallyport-dev/sallyport/policy"
 	"github.com/sallyport-dev/sallyport/task"
 )
@@ -33,6 +35,8 @@ type Input struct {
 	Chain []Party
 	Task  task.View
 	Tool  catalog.Facts
+	// Flow is what the task's history says of where the arguments came from.
+	Flow flow.View
 	// Policy is the bundle in force; nil denies.
 	Policy *policy.Bundle
 }
@@ -98,7 +102,7 @@ func DecideText(in Input) (sallyport.Decision, []byte) {
 	m.layer(sallyport.LayerTool, toolLayer(&in))
 	grant, misses := mandateLayer(&in)
 	m.layer(sallyport.LayerMandate, misses)
-	policyLayer(&in, &m)
+	policyAndFlow(&in, &m)
 	m.layer(sallyport.LayerApproval, refused(in))
 	reserve, over := meterLayer(&in, grant)
 	m.layer(sallyport.LayerMeters, over)
@@ -165,7 +169,7 @@ func compareReasons(a, b sallyport.Reason) int {
 
 var layers = [...]sallyport.Layer{
 	sallyport.LayerCall, sallyport.LayerIdentity, sallyport.LayerLifecycle, sallyport.LayerTool,
-	sallyport.LayerMandate, sallyport.LayerPolicy, sallyport.LayerMeters, sallyport.LayerApproval,
+	sallyport.LayerMandate, sallyport.LayerPolicy, sallyport.LayerFlow, sallyport.LayerMeters, sallyport.LayerApproval,
 }
 
 func layerOrder(l sallyport.Layer) int { return slices.Index(layers[:], l) }
@@ -196,11 +200,14 @@ const (
 	CodeUnknownTool   = "unknown_tool"
 	CodeToolDrift     = "tool_drift"
 	CodeToolUnpinned  = "tool_unpinned"
+	CodeUnreadable    = "unreadable_call"
 	CodeNoPolicy      = "no_policy"
 	CodeLimit         = "limit_reached"
 	CodeExclusive     = "exclusive"
 	CodeMeter         = "meter_error"
 	CodeRefused       = "approval_refused"
+	CodeFlowUnjudged  = "flow_unjudged"
+	CodeFlowStale     = "flow_stale_words"
 )
 
 func deny(code, text, fix string) sallyport.Reason {
@@ -295,6 +302,8 @@ func toolLayer(in *Input) []sallyport.Reason {
 		return []sallyport.Reason{deny(CodeToolUnpinned, "nobody has accepted this tool's definition", fmt.Sprintf("sallyport catalog accept %s/%s", t.Server, t.Tool))}
 	case in.Call.ToolDigest != t.Pinned:
 		return []sallyport.Reason{deny(CodeToolDrift, "the call was made for another definition of the tool", "send the call again")}
+	case t.Evidence.Refused != "":
+		return []sallyport.Reason{deny(CodeUnreadable, "what the call does cannot be read: "+t.Evidence.Refused, "one statement, command or path that is plain and short")}
 	}
 	return nil
 }
@@ -310,7 +319,7 @@ func mandateLayer(in *Input) (*task.Grant, []sallyport.Reason) {
 	}
 	cov, misses := in.Task.Mandate.Cover(task.Query{
 		Server: in.Call.Server, Tool: in.Call.Tool, ToolDigest: in.Call.ToolDigest,
-		Class: in.Tool.Class, Args: in.Args,
+		Class: in.Tool.Class, Args: in.Args, Classes: in.Tool.Evidence.Classes,
 	})
 	if cov.Grant != nil {
 		if name := ungrantedExtra(in, cov.Grant); name != "" {
@@ -356,12 +365,18 @@ func missReason(in *Input, m task.Miss) sallyport.Reason {
 	switch m.Code {
 	case "constraint":
 		r.Text = fmt.Sprintf("argument %s is outside the mandate: it must be %s", arg, m.Want)
+		if in.Tool.Evidence.Classes[m.Pointer] != sallyport.Read && in.Tool.Evidence.Why != "" {
+			r.Text += ", and " + in.Tool.Evidence.Why
+		}
 		r.Fix = fmt.Sprintf("a mandate whose grant allows it (template %s, grant %s, argument %s)", tmpl, m.Grant, arg)
 	case "argument_not_granted":
 		r.Text = fmt.Sprintf("argument %s is not granted", arg)
 		r.Fix = fmt.Sprintf("leave it out, or list it in template %s, grant %s", tmpl, m.Grant)
 	case "class_exceeds_grant":
 		r.Text = fmt.Sprintf("the call is of class %s, the grant covers %s", in.Tool.Class, m.Want)
+		if in.Tool.Evidence.Why != "" {
+			r.Text += ": " + in.Tool.Evidence.Why
+		}
 		r.Fix = fmt.Sprintf("a grant with class: %s in template %s", in.Tool.Class, tmpl)
 	case "tool_digest":
 		r.Text = "the grant is for another definition of the tool"
@@ -373,31 +388,50 @@ func missReason(in *Input, m task.Miss) sallyport.Reason {
 	return r
 }
 
-// policyLayer is L5 and L8: Cedar for every principal of the chain, and then
-// whether the approvals at hand lift every ask.
-func policyLayer(in *Input, m *meeting) {
+// policyAndFlow is L5, L6 and L8: Cedar for every principal of the chain, the
+// rules of information flow, and then whether the approvals at hand lift
+// every ask of both. It is all of them or none: a call that still has to be
+// asked about spends no approval.
+func policyAndFlow(in *Input, m *meeting) {
+	flowed := flowLayer(in)
 	if in.Policy == nil {
 		m.layer(sallyport.LayerPolicy, []sallyport.Reason{deny(CodeNoPolicy, "no policy bundle is loaded", "sallyport policy check")})
+		m.layer(sallyport.LayerFlow, flowed)
 		return
 	}
 	q := query(in)
 	res := in.Policy.Evaluate(q)
+	var groups []string
 	if res.Verdict == sallyport.Ask {
-		if uses := lifted(in, res.Groups); uses != nil {
-			q.Approved = res.Groups
-			if again := in.Policy.Evaluate(q); again.Verdict == sallyport.Permit {
-				res = again
-				m.d.Uses = uses
+		groups = slices.Clone(res.Groups)
+	}
+	for _, r := range flowed {
+		if r.Verdict == sallyport.Ask {
+			groups = append(groups, r.Groups...)
+		}
+	}
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	if len(groups) > 0 {
+		if uses := lifted(in, groups); uses != nil {
+			again := res
+			if res.Verdict == sallyport.Ask {
+				q.Approved = res.Groups
+				again = in.Policy.Evaluate(q)
+			}
+			if again.Verdict == sallyport.Permit {
+				res, m.d.Uses, groups = again, uses, nil
+				flowed = slices.DeleteFunc(flowed, liftable)
 			}
 		}
 	}
-	if res.Verdict == sallyport.Ask {
+	if len(groups) > 0 {
 		ttl := res.TTL
 		if ttl <= 0 {
 			ttl = defaultAskTTL
 		}
 		ttl = min(ttl, maxAskTTL)
-		m.d.Ask = &sallyport.AskSpec{Groups: res.Groups, TTLMillis: ttl.Milliseconds()}
+		m.d.Ask = &sallyport.AskSpec{Groups: groups, TTLMillis: ttl.Milliseconds()}
 	}
 	m.d.Obligations = res.Obligations
 	m.layer(sallyport.LayerPolicy, res.Reasons)
@@ -406,6 +440,75 @@ func policyLayer(in *Input, m *meeting) {
 	if res.Verdict < sallyport.Permit && m.d.Mode == sallyport.Enforce {
 		m.blocked = true
 	}
+	m.layer(sallyport.LayerFlow, flowed)
+}
+
+// liftable reports whether an approval lifts a reason: an ask that says whose.
+// An ask of nobody can never be answered, and so is never lifted.
+func liftable(r sallyport.Reason) bool { return r.Verdict == sallyport.Ask && len(r.Groups) > 0 }
+
+// flowLayer is L6: where the arguments came from, and whether the user asked
+// for this. The view was made before this decision, so what the input says of
+// the task and the tool counts where it is worse.
+func flowLayer(in *Input) []sallyport.Reason {
+	v := in.Flow
+	v.Label = v.Label.Meet(in.Task.Label)
+	v.Class = v.Class.Widen(in.Tool.Class)
+	rs := flow.Judge(v)
+	if m := in.Task.Mandate; m != nil && m.Request != nil && m.Request.Compiler != flow.CompilerDigest() && v.Class != sallyport.Read && v.Label.Tainted() {
+		rs = append(rs, sallyport.Reason{
+			Verdict: sallyport.Ask, Code: CodeFlowStale, Text: "another version of the gateway read the user's words, so it is not known whether they ask for this",
+			Fix: "start a new task, or the user agrees", Groups: []string{"user"},
+		})
+	}
+	if at := unjudged(in); at != "" {
+		rs = append(rs, deny(CodeFlowUnjudged, "it is not known where the argument "+strings.TrimPrefix(at, "/")+" came from", "send the call again"))
+	}
+	return rs
+}
+
+// unjudged names a leaf of an effectful call that decides whom or what it
+// hits, and that the view says nothing of; "" if there is none.
+func unjudged(in *Input) string {
+	if in.Tool.Class == sallyport.Read {
+		return ""
+	}
+	for _, m := range in.Args.Members() {
+		switch in.Tool.Role(m.Name) {
+		case sallyport.Target, sallyport.Selector, sallyport.Command, sallyport.Credential:
+			if at := missing(in.Flow.Values, task.PointerTo("", m.Name), m.Value); at != "" {
+				return at
+			}
+		}
+	}
+	return ""
+}
+
+// missing names the first text or number at or below ptr that is not judged.
+func missing(judged []flow.Value, ptr string, v canon.Value) string {
+	switch v.Kind() {
+	case canon.Object:
+		for _, m := range v.Members() {
+			if at := missing(judged, task.PointerTo(ptr, m.Name), m.Value); at != "" {
+				return at
+			}
+		}
+	case canon.Array:
+		for i, e := range v.Elems() {
+			if at := missing(judged, ptr+"/"+strconv.Itoa(i), e); at != "" {
+				return at
+			}
+		}
+	case canon.String, canon.Number:
+		if strings.TrimSpace(v.Text()) == "" {
+			return ""
+		}
+		_, found := slices.BinarySearchFunc(judged, ptr, func(j flow.Value, at string) int { return strings.Compare(j.At, at) })
+		if !found {
+			return ptr
+		}
+	}
+	return ""
 }
 
 // refused is the other half of L8: a no stands until it lapses, whoever else

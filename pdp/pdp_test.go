@@ -12,6 +12,8 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/flow"
+	"github.com/sallyport-dev/sallyport/lexicon"
 	"github.com/sallyport-dev/sallyport/pdp"
 	"github.com/sallyport-dev/sallyport/policy"
 	"github.com/sallyport-dev/sallyport/task"
@@ -83,10 +85,15 @@ func input(t testing.TB, amount string, b *policy.Bundle) pdp.Input {
 			{Principal: user, Known: true, Groups: []string{"Team::support"}},
 			{Principal: agent, Known: true, Owner: "lee@example.org", Purpose: "support", Expires: now.Add(time.Hour)},
 		},
-		Task: task.View{ID: "t_000000000001", Version: 3, State: task.Active, Mandate: m, Digest: d, Started: now, Meters: map[string]canon.Decimal{}},
+		Task: task.View{ID: "t_000000000001", Version: 3, State: task.Active, Mandate: m, Digest: d, Started: now, Meters: map[string]canon.Decimal{}, Label: sallyport.CleanLabel},
+		Flow: flow.View{Label: sallyport.CleanLabel, Class: sallyport.Act, Ops: []lexicon.Op{lexicon.Pay}, Values: []flow.Value{
+			{At: "/amount", Role: sallyport.Value, Kind: lexicon.Amount, Origin: flow.Vouched},
+			{At: "/charge", Role: sallyport.Selector, Kind: lexicon.ID, Origin: flow.Said},
+		}},
 		Tool: catalog.Facts{
 			ServerKnown: true, Known: true, Server: "billing", Tool: "refund", Class: sallyport.Act, Kinds: []sallyport.Kind{sallyport.Payment},
 			Pinned: pin, Observed: pin, Reviewed: true, Sensitivity: sallyport.Internal,
+			Roles: map[string]sallyport.Role{"amount": sallyport.Value, "charge": sallyport.Selector},
 		},
 	}
 	in.Call = sallyport.Call{Task: in.Task.ID, TaskDigest: d, Chain: []sallyport.Principal{user, agent}, Server: "billing", Tool: "refund", ToolDigest: pin}
@@ -252,8 +259,10 @@ var narrowings = map[string]struct {
 	"forbid added": {"forbidden", func(t testing.TB, in *pdp.Input) {
 		in.Policy = bundle(t, `@id("stop") forbid (principal, action, resource);`)
 	}},
-	"agent banned": {"forbidden", func(_ testing.TB, in *pdp.Input) { in.Chain[1].Groups = []string{"banned"} }},
-	"user banned":  {"forbidden", func(_ testing.TB, in *pdp.Input) { in.Chain[0].Groups = []string{"Team::banned"} }},
+	"agent banned":                    {"forbidden", func(_ testing.TB, in *pdp.Input) { in.Chain[1].Groups = []string{"banned"} }},
+	"user banned":                     {"forbidden", func(_ testing.TB, in *pdp.Input) { in.Chain[0].Groups = []string{"Team::banned"} }},
+	"argument that was not looked at": {"flow_unjudged", func(_ testing.TB, in *pdp.Input) { in.Flow.Values = in.Flow.Values[:1] }},
+	"nothing looked at":               {"flow_unjudged", func(_ testing.TB, in *pdp.Input) { in.Flow = flow.View{} }},
 	"call refused": {"approval_refused", func(_ testing.TB, in *pdp.Input) {
 		in.Task.Refusals = append(in.Task.Refusals, task.Refusal{ID: "a_000000000009", Call: in.Digest, NotAfter: in.Now.Add(time.Minute)})
 	}},

@@ -97,7 +97,7 @@ func (n *argNode) add(ptr string, c Constraint) {
 	for _, name := range splitPointer(ptr) {
 		next := n.children[name]
 		if next == nil {
-			next = &argNode{pointer: pointerTo(n.pointer, name)}
+			next = &argNode{pointer: PointerTo(n.pointer, name)}
 			if n.children == nil {
 				n.children = make(map[string]*argNode)
 			}
@@ -260,7 +260,7 @@ func (env Env) below(v canon.Value, n *argNode, name string, open bool, w *walk)
 	}
 	if !open {
 		if w != nil {
-			w.miss(MissArgument, pointerTo(n.pointer, name), "")
+			w.miss(MissArgument, PointerTo(n.pointer, name), "")
 		}
 		return 0, false
 	}

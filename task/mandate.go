@@ -198,8 +198,9 @@ func validPointer(s string) bool {
 
 var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
 
-// pointerTo makes the pointer to a member of what ptr points to.
-func pointerTo(ptr, name string) string { return ptr + "/" + pointerEscape.Replace(name) }
+// PointerTo is the JSON pointer (RFC 6901) to a member of what ptr points to;
+// "" points to the whole.
+func PointerTo(ptr, name string) string { return ptr + "/" + pointerEscape.Replace(name) }
 
 func splitPointer(ptr string) []string {
 	parts := strings.Split(ptr[1:], "/")

@@ -204,7 +204,7 @@ func parseSumKey(key string) (sumKey, error) {
 		if i < 0 || i+1 == len(key) {
 			return s, badMandate("%q is not server/tool.argument or server/tool#/json/pointer", clip(key))
 		}
-		name, ptr = key[:i], pointerTo("", key[i+1:])
+		name, ptr = key[:i], PointerTo("", key[i+1:])
 	}
 	var ok bool
 	s.server, s.tool, ok = strings.Cut(name, "/")

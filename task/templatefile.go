@@ -364,7 +364,7 @@ func (b *templateReader) args(g *Grant, target yamlKey) error {
 	for _, k := range n.keys {
 		ptr := k.name
 		if !strings.HasPrefix(ptr, "/") {
-			ptr = pointerTo("", ptr)
+			ptr = PointerTo("", ptr)
 		}
 		if !validPointer(ptr) {
 			return b.errorAt(k.tok, "", "this is neither an argument's name nor a JSON pointer (RFC 6901)")
