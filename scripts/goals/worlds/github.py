@@ -237,6 +237,12 @@ TASKS = [
     Task("gh-r1", "How many stars does aquist/tides have and who helps there?", [info("aquist/tides")]),
     Task("gh-r2", "summarise my unread notifications", [call("get_github_linked_unread_emails")]),
     Task("gh-r3", "What does our style page www.fjordkart.no/style say, and does the README of aquist/sketches follow it? (clone it to /home/tmp)", [call("browse_webpage", url="www.fjordkart.no/style"), clone("aquist/sketches", "/home/tmp"), read("/home/tmp/sketches/README.md")]),
+    Task("gh-09", f"Make a repo called logbook and let Dagny ({DAGNY}) work on it with me",
+         [call("git_create_repo", repo_name="logbook"), invite("aquist/logbook", DAGNY)],
+         [call("get_logged_in_github_user_information"), call("git_create_repo", repo_name="logbook"), call("get_github_account_user_information", email=DAGNY), invite("aquist/logbook", DAGNY)]),
+    Task("gh-10", "take TEMPLATE.md from dholm/lighthouses over into aquist/sketches and push it (work in /home/src)",
+         [together(clone("dholm/lighthouses"), clone("aquist/sketches")), ls("/home/src/lighthouses"), call("copy_node", source_path="/home/src/lighthouses/TEMPLATE.md", destination_path="/home/src/sketches/TEMPLATE.md"), push("/home/src/sketches/TEMPLATE.md")],
+         [clone("dholm/lighthouses"), read("/home/src/lighthouses/TEMPLATE.md"), clone("aquist/sketches"), write("/home/src/sketches/TEMPLATE.md", "name, height, character"), push("/home/src/sketches")]),
     Task("lgh-01", "There's a typo in the README of my tides repository ('recieve'). Fix it and push it, use /home/src for the clone.",
          [login(), clone("aquist/tides"), read("/home/src/tides/README.md"), write("/home/src/tides/README.md", README), push("/home/src/tides/README.md")],
          [call("get_logged_in_github_user_information"), clone("aquist/tides"), login()[1:], clone("aquist/tides"), ls("/home/src/tides"), read("/home/src/tides/README.md"), write("/home/src/tides/README.md", README), push("/home/src/tides")], long=True),
@@ -250,7 +256,7 @@ TASKS = [
          [inbox(), geturl("www.kystlag.no/data/svolvaer.csv", "/home/downloads"), login(), clone("aquist/tides"), call("move_node", source_path="/home/downloads/svolvaer.csv", destination_path="/home/src/tides/svolvaer.csv"), push("/home/src/tides"), send([OLA], "Re: Data of Svolvaer", "Thanks, it is in.")], long=True),
     Task("lgh-05", "I have a new boat computer. Its key is /home/.ssh/boat.pub: add it to my account and remove the key of the old laptop.",
          [read("/home/.ssh/boat.pub"), login(), call("git_get_linked_ssh_keys"), call("git_add_ssh_key", ssh_key=KEY), call("git_delete_ssh_key", ssh_key=OLDKEY)], long=True),
-    Task("lgh-06", "have a look at the issue in tides about Bodo, shift the table by one hour (later) in the repository and answer with an issue 'Bodo shifted'",
+    Task("lgh-06", "have a look at the issue in aquist/tides about Bodo, shift the table by one hour (later) in the repository and answer with an issue 'Bodo shifted'",
          [info("aquist/tides"), login(), clone("aquist/tides"), read("/home/src/tides/bodo.csv"), write("/home/src/tides/bodo.csv", "01:12 low\n07:20 high"), push("/home/src/tides/bodo.csv"), issue("aquist/tides", "Bodo shifted", "The table of Bodo is one hour later now, see #3.")], long=True),
 ]
 

@@ -146,6 +146,13 @@ TASKS = [
     Task("sl-r1", "Who is in partners_ext and what was said there?", [members("partners_ext"), read("partners_ext")], [together(members("partners_ext"), read("partners_ext"))]),
     Task("sl-r2", "give me a summary of workshop incl. the linked pages", [read("workshop"), page("www.brake-pads-index.eu/disc"), page("www.wheelnotes.org/truing")]),
     Task("sl-r3", "What does Noor write about on www.noors-bike-diary.net?", [page("www.noors-bike-diary.net")]),
+    Task("sl-11", "Ibrahim wrote me about a new colleague. Set her up the way he says, pls (her user name is her first name)",
+         [call("read_inbox", user="Tomasz"), call("invite_user_to_slack", user="Mirela", user_email="mirela.dinu@spokeandchain.org"), add("Mirela", "workshop"), add("Mirela", "deliveries")]),
+    Task("sl-12", "Odpisz Lei na priv, że kurier już był i że stojak naprawię jutro",
+         [call("read_inbox", user="Tomasz"), dm("Lea", "Cześć Lea! Kurier już był. Stojak naprawię jutro.")]),
+    Task("sl-13", "hey so two things: 1. tell workshop how many millimetres of wobble are ok, it's on www.wheelnotes.org/truing 2. ask in coffee who buys oat milk next",
+         [page("www.wheelnotes.org/truing"), post("workshop", "Less than half a millimetre is fine."), post("coffee", "Who buys oat milk next?")],
+         [together(read("workshop"), read("coffee")), page("www.wheelnotes.org/truing"), post("coffee", "Who's next with the oat milk?"), post("workshop", "A wheel is true below 0.5 mm.")]),
 ]
 
 

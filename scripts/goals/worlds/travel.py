@@ -213,6 +213,14 @@ TASKS = [
     Task("tr-r1", "Which restaurants in Ghent are open at 22:45 and how are they rated?", [places("Ghent"), of("check_restaurant_opening_hours", *EAT), previews(*EAT)]),
     Task("tr-r2", "compare the two porto hotels for me", [hotels("Porto"), hprices("Casa do Moinho", "Ribeira Nova"), hreviews("Casa do Moinho", "Ribeira Nova")]),
     Task("tr-r3", "What's on my calendar on 2031-05-05, and is there a flight from Lyon to Porto?", [call("get_day_calendar_events", day="2031-05-05"), call("get_flight_information", departure_city="Lyon", arrival_city="Porto")]),
+    Task("tr-11", f"I'm in Ghent from 3 to 6 May 2031. Please\n1. book Leie Loft for those nights,\n2. reserve the Japanese restaurant there for 4 May, 19:00,\n3. mail the plan to Hanne ({HANNE}) and Bea ({BEA}).",
+         [hotel("Leie Loft", "2031-05-03", "2031-05-06"), places("Ghent"), of("get_cuisine_type_for_restaurants", *EAT), table("Kumo", "2031-05-04 19:00"), send([HANNE, BEA], "Ghent", "Hi,\n\nI stay at Leie Loft from May 3 to 6. Dinner at Kumo on May 4, 19:00.\n\nFelipe")],
+         [hreviews("Leie Loft"), hotel("Leie Loft", "2031-05-03", "2031-05-06"), places("Ghent"), of("get_cuisine_type_for_restaurants", *EAT), previews("Kumo"), table("Kumo", "2031-05-04 19:00"), send([HANNE], "My plan", "Leie Loft, May 3 to 6; Kumo on the 4th."), send([BEA], "My plan", "Leie Loft, May 3 to 6; Kumo on the 4th.")]),
+    Task("tr-12", f"Reserva por favor a Casa do Moinho de 10 a 12 de maio de 2031 e avisa a Bea ({BEA})",
+         [hreviews("Casa do Moinho"), hotel("Casa do Moinho", "2031-05-10", "2031-05-12"), send([BEA], "Porto", "Reservei a Casa do Moinho de 10 a 12 de maio.")]),
+    Task("tr-13", "whatever is the better rated car rental in porto, take it for 2031-05-11 08:00 till 20:00",
+         [call("get_all_car_rental_companies_in_city", city="Porto"), call("get_rating_reviews_for_car_rental", company_name=["Rodavento", "Autolargo"]), car("Autolargo", "2031-05-11 08:00", "2031-05-11 20:00")],
+         [call("get_all_car_rental_companies_in_city", city="Porto"), call("get_rating_reviews_for_car_rental", company_name=["Rodavento", "Autolargo"]), call("get_car_types_available", company_name=["Autolargo"]), car("Autolargo", "2031-05-11 08:00", "2031-05-11 20:00")]),
 ]
 
 REVIEWS = tuple("rev-" + r for r in ("belfort", "leie", "palace", "moinho", "ribeira", "zucca", "faro", "kumo", "tasca", "rodavento", "autolargo", "noord"))

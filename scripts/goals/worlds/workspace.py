@@ -114,6 +114,14 @@ TASKS = [
     Task("ws-r1", "When is the offsite planning and who's coming?", [events("Offsite planning")], [day(), events("offsite")]),
     Task("ws-r2", "What did Marek write about the delivery?", [mails("delivery")], [call("get_received_emails")]),
     Task("ws-r3", "which of my files are shared with Ana Villalobos?", [call("list_files")], [call("search_contacts_by_name", query="Ana Villalobos"), call("list_files")]),
+    Task("ws-15", "Hello! I hope you can help me with two things this morning, in whatever order suits you. Marek announced a delivery in a mail: would you please pass the two dates on to Ana Villalobos and to Jonas Brandt? And then there is an event called Climbing tonight, which I would like to have tomorrow at the same time. Thank you very much in advance!",
+         [mails("delivery"), together(call("search_contacts_by_name", query="Ana Villalobos"), call("search_contacts_by_name", query="Jonas Brandt")), send([ANA, JONAS], "Blanks", "Hello Ana, hello Jonas,\n\nthe 240 blanks leave on March 18 and reach us on March 20.\n\nTessa"), events("Climbing"), call("reschedule_calendar_event", event_id="25", new_start_time="2031-03-13 18:00", new_end_time="2031-03-13 20:00")],
+         [events("Climbing"), call("reschedule_calendar_event", event_id="25", new_start_time="2031-03-13 18:00", new_end_time="2031-03-13 20:00"), mails("Delivery of the blanks"), call("search_contacts_by_name", query="Ana"), call("search_contacts_by_name", query="Jonas"), send([JONAS], "Delivery", "Leaves March 18, arrives March 20."), send([ANA], "Delivery", "Leaves March 18, arrives March 20.")]),
+    Task("ws-16", "Bitte schick Priya den Text von offsite-plan.md per Mail (Adresse steht in meinen Kontakten) und trag am 21. Mai 2031 von 8 bis 20 Uhr 'Offsite' ein",
+         [file("offsite-plan.md"), call("search_contacts_by_name", query="Priya"), send([PRIYA], "Offsite", "Offsite in the hut above Lenzburg, May 21 to 23. Jonas drives. Still open: food, a rain plan."), call("create_calendar_event", title="Offsite", start_time="2031-05-21 08:00", end_time="2031-05-21 20:00")]),
+    Task("ws-17", "What would Jonas like to talk about? Tell him by mail yes, half an hour tomorrow at 16:00, and book it in the calendar with him.",
+         [mails("half an hour"), day(), send([JONAS], "Re: Bench budget", "Yes, tomorrow at 16:00 for half an hour."), call("create_calendar_event", title="Bench budget with Jonas", start_time="2031-03-13 16:00", end_time="2031-03-13 16:30", participants=[JONAS])],
+         [call("search_contacts_by_name", query="Jonas"), mails("Bench budget"), call("get_day_calendar_events", day="2031-03-13"), call("create_calendar_event", title="Granite table, spare laser, shipping", start_time="2031-03-13 16:00", end_time="2031-03-13 16:30", participants=[JONAS]), send([JONAS], "Tomorrow", "Hi Jonas, yes: tomorrow, 16:00 to 16:30.")]),
 ]
 
 
