@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"embed"
-	"io/fs"
 	"path"
 	"strings"
 )
@@ -13,21 +12,19 @@ import (
 //go:embed pack/*.yaml
 var packs embed.FS
 
-// packFiles returns the embedded files.
-func packFiles() map[string][]byte {
-	files := map[string][]byte{}
-	names, err := fs.Glob(packs, "pack/*.yaml")
+// readPack reads one embedded file: a start reads no pack that it does not
+// need.
+func readPack(name string) (*sheet, error) {
+	file := "pack/" + name + ".yaml"
+	text, err := packs.ReadFile(file)
 	if err != nil {
-		panic("catalog: " + err.Error()) // the pattern is a constant
+		return nil, err
 	}
-	for _, name := range names {
-		text, err := packs.ReadFile(name)
-		if err != nil {
-			panic("catalog: " + err.Error()) // embedded when the program was built
-		}
-		files[name] = text
+	sheets, err := readSheets(map[string][]byte{file: text})
+	if err != nil {
+		return nil, err
 	}
-	return files
+	return sheets[name], nil
 }
 
 // Packs lists the names of the embedded packs, sorted.

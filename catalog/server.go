@@ -35,10 +35,6 @@ func New(servers []Server, files map[string][]byte) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	packs, err := readSheets(packFiles())
-	if err != nil {
-		return nil, err
-	}
 	r := &Registry{servers: make(map[string]*server, len(servers))}
 	used := map[string]bool{}
 	for _, conf := range servers {
@@ -66,11 +62,14 @@ func New(servers []Server, files map[string][]byte) (*Registry, error) {
 		case sheets[conf.Catalog] != nil:
 			used[conf.Catalog] = true
 			s.sheets = append(s.sheets, sheets[conf.Catalog])
-		case packs[conf.Catalog] != nil:
-			s.sheets = append(s.sheets, packs[conf.Catalog])
+		case slices.Contains(Packs(), conf.Catalog):
+			pack, err := readPack(conf.Catalog)
+			if err != nil {
+				return nil, err
+			}
+			s.sheets = append(s.sheets, pack)
 		default:
-			names := slices.Sorted(maps.Keys(sheets))
-			names = append(names, slices.Sorted(maps.Keys(packs))...)
+			names := append(slices.Sorted(maps.Keys(sheets)), Packs()...)
 			return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "no_catalog",
 				Text: conf.Name + ": there is no catalog file or pack " + conf.Catalog, Fix: didYouMean(conf.Catalog, names)}
 		}
