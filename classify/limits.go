@@ -16,6 +16,7 @@ const (
 	maxCommands   = 200      // simple commands in it
 	maxWords      = 4000     // words of one of them
 	maxShellDepth = 32       // of nesting
+	maxShellOpens = 1000     // brackets, backquotes and here-documents
 	MaxURL        = 8 << 10  // bytes
 	MaxPath       = 4 << 10  // bytes
 	parseTimeout  = 3 * time.Second

@@ -164,7 +164,7 @@ func (w *sqlWalk) visit(typ string, obj map[string]any) error {
 		w.typeName(obj)
 	case "RangeTableSample":
 		if m := names(obj["method"]); len(m) != 1 || m[0] != "bernoulli" && m[0] != "system" {
-			w.widen("the sampling method " + dotted(m))
+			w.widen("the sampling method " + quoted(dotted(m)))
 		}
 	case "InsertStmt":
 		w.happens(sallyport.Write, "INSERT adds rows")
@@ -257,7 +257,7 @@ func (w *sqlWalk) explain(obj map[string]any) error {
 			runs = true // whatever its argument says
 		case "verbose", "costs", "settings", "buffers", "wal", "timing", "summary", "format", "generic_plan", "memory":
 		default:
-			w.widen("the option " + name + " of EXPLAIN")
+			w.widen("the option " + quoted(name) + " of EXPLAIN")
 		}
 	}
 	was := w.planning
@@ -284,7 +284,7 @@ func (w *sqlWalk) table(obj map[string]any) {
 		w.found.Resources = append(w.found.Resources, name)
 	}
 	if (schema == "" || schema == "pg_catalog") && builtin().secret[rel] {
-		w.widen("the table "+rel+" holds secrets or samples of other tables", sallyport.Secret)
+		w.widen("the table "+quoted(rel)+" holds secrets or samples of other tables", sallyport.Secret)
 	}
 }
 
@@ -321,7 +321,7 @@ func (w *sqlWalk) columnName(name string) {
 
 func (w *sqlWalk) function(name []string) {
 	if n, ok := ofCatalog(name); !ok || !builtin().function[n] {
-		w.widen("the function " + dotted(name) + " is not known to only read")
+		w.widen("the function " + quoted(dotted(name)) + " is not known to only read")
 	}
 }
 
@@ -331,14 +331,14 @@ func (w *sqlWalk) operator(name []string) {
 	}
 	// LIKE and its kin, whose names the parser gives, and plain operators.
 	if n, ok := ofCatalog(name); !ok || !builtin().operator[n] {
-		w.widen("the operator " + dotted(name) + " is no built-in")
+		w.widen("the operator " + quoted(dotted(name)) + " is no built-in")
 	}
 }
 
 func (w *sqlWalk) typeName(obj map[string]any) {
 	name := names(obj["names"])
 	if n, ok := ofCatalog(name); !ok || !builtin().typ[n] {
-		w.widen("the type " + dotted(name) + " is no built-in")
+		w.widen("the type " + quoted(dotted(name)) + " is no built-in")
 	}
 }
 
