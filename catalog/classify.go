@@ -34,6 +34,14 @@ func (c Classify) IsZero() bool {
 // class can be known before the call.
 func (c Classify) statement() bool { return c.SQL != "" || c.Shell != "" || c.Method != "" }
 
+// Narrowest is the least class that a call of the tool may have.
+func (f Facts) Narrowest() sallyport.Class {
+	if f.Classify.IsZero() {
+		return f.Class
+	}
+	return f.AtLeast
+}
+
 // Evidence is what parsing found in one call. The zero Evidence is that
 // nothing was parsed.
 type Evidence struct {

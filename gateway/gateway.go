@@ -124,7 +124,7 @@ func (g *Gateway) Visible(who identity.Verified, server, tool string) bool {
 	if f.Mode == sallyport.Observe {
 		return f.ServerKnown
 	}
-	return f.Known && !f.Quarantined && st.Mandate.Mentions(server, tool, f.Class)
+	return f.Known && !f.Quarantined && st.Mandate.Mentions(server, tool, f.Narrowest())
 }
 
 // VisibleTool reports whether a server's definition of a tool may be shown to
