@@ -55,7 +55,7 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 	p := &Passage{ID: sallyport.NewID(sallyport.DecisionID)}
 	d := Decided{ID: p.ID}
 	facts := classify.Call(g.catalog.Facts(req.Server, req.Tool), req.Args) // what is it
-	p.facts, p.args, p.beside = facts, req.Args, g.besideOf(p)
+	p.facts, p.args = facts, req.Args
 	p.Call = sallyport.Call{
 		Task: who.Task(), TaskDigest: who.MandateDigest(), Chain: who.Chain(),
 		Server: req.Server, Tool: req.Tool, ToolDigest: facts.Pinned,
@@ -184,7 +184,8 @@ func (g *Gateway) observe(p *Passage, o Outcome) (sallyport.Label, bool) {
 	if o.Status == OutcomeNotSent {
 		return p.track.Label(), false
 	}
-	return g.hear(p, o.Parts, o.Status != OutcomeOK)
+	// A call whose fate is unknown may have had its effect.
+	return g.hear(p, o.Parts, o.Status == OutcomeToolError || o.Status == OutcomeError)
 }
 
 // close records the outcome and gives back what a failed call did not spend.

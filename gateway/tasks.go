@@ -23,11 +23,19 @@ func (g *Gateway) StartTask(ctx context.Context, m *task.Mandate) (task.View, er
 	if err := g.dir.callable([]sallyport.Principal{m.User, m.Agent}, now); err != nil {
 		return task.View{}, err
 	}
+	label := sallyport.CleanLabel
+	if !m.Parent.IsZero() {
+		p, err := g.parent(ctx, m)
+		if err != nil {
+			return task.View{}, err
+		}
+		label = p.Label
+	}
 	digest, err := m.Digest()
 	if err != nil {
 		return task.View{}, err
 	}
-	v := task.View{ID: sallyport.NewID(sallyport.TaskID), State: task.Active, Mandate: m, Digest: digest, Started: now, Label: sallyport.CleanLabel}
+	v := task.View{ID: sallyport.NewID(sallyport.TaskID), State: task.Active, Mandate: m, Digest: digest, Started: now, Label: label}
 	text, err := canon.Marshal(m)
 	if err != nil {
 		return task.View{}, err

@@ -52,6 +52,9 @@ func newTracks() tracks {
 // task that has read nothing, and by its label for one that outlived this
 // process.
 func (g *Gateway) track(st *task.View) *track {
+	if st.State.Ended() {
+		return g.newTrack(st) // nothing passes, and nothing is kept of it
+	}
 	ts := &g.tracks
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -62,7 +65,7 @@ func (g *Gateway) track(st *task.View) *track {
 			t = ts.of[parent]
 		}
 		if t == nil {
-			t = &track{Track: flow.Restore(g.flowConfig(st.Mandate), st.Label), kept: map[sallyport.ID]sallyport.Label{}}
+			t = g.newTrack(st)
 		}
 		t.mu.Lock()
 		t.members = append(t.members, st.ID)
@@ -72,6 +75,41 @@ func (g *Gateway) track(st *task.View) *track {
 	}
 	t.used = ts.clock
 	return t
+}
+
+func (g *Gateway) newTrack(st *task.View) *track {
+	return &track{Track: flow.Restore(g.flowConfig(st.Mandate), st.Label), kept: map[sallyport.ID]sallyport.Label{}}
+}
+
+// parent returns the living task that a mandate was cut from. Without it
+// nobody knows what the child's user and agents have read.
+func (g *Gateway) parent(ctx context.Context, m *task.Mandate) (task.View, error) {
+	g.tracks.mu.Lock()
+	id, ok := g.tracks.roots[m.Parent]
+	g.tracks.mu.Unlock()
+	if !ok {
+		tasks, err := g.store.Reader().Tasks(ctx, false, -1)
+		if err != nil {
+			return task.View{}, err
+		}
+		i := slices.IndexFunc(tasks, func(t state.TaskInfo) bool { return t.Digest == m.Parent })
+		if i < 0 {
+			return task.View{}, sallyport.Errorf(sallyport.EForbidden, "no_parent", "no living task has the mandate that this one was cut from")
+		}
+		id = tasks[i].ID
+	}
+	st, err := g.store.View(ctx, id)
+	if err != nil {
+		return task.View{}, err
+	}
+	if live, code := st.Live(g.now()); !live {
+		return task.View{}, &sallyport.Error{Kind: sallyport.EForbidden, Code: code, Text: "the task that this one was cut from is over"}
+	}
+	if err := task.Leq(m, st.Mandate); err != nil {
+		return task.View{}, err
+	}
+	g.track(&st.View) // so that the child finds it
+	return st.View, nil
 }
 
 // bound forgets the track that was used longest ago, if there are too many.
@@ -188,8 +226,12 @@ func (g *Gateway) hear(p *Passage, parts [][]byte, failed bool) (sallyport.Label
 	if p.track == nil {
 		return sallyport.Label{}, false
 	}
+	facts := p.facts
+	if len(parts) == 0 {
+		facts.Sensitivity = sallyport.Public // nothing was read
+	}
 	now := g.now().UTC().Truncate(time.Millisecond)
-	label := p.track.Observe(flow.Result{Facts: &p.facts, Args: p.args, Parts: parts, Failed: failed, At: now})
+	label := p.track.Observe(flow.Result{Facts: &facts, Args: p.args, Parts: parts, Failed: failed, At: now})
 	return label, p.track.worse(p.Call.Task, label)
 }
 
@@ -259,30 +301,57 @@ func (g *Gateway) labelled(id sallyport.ID, l sallyport.Label) (state.Entry, err
 	return e, err
 }
 
-// Beside takes note of text that a server sends before the answer to a call
-// that is on its way: progress, log lines, questions to the user. Nobody else
-// may see it before Beside returns without an error.
-func (p *Passage) Beside(text ...[]byte) error {
-	if p.beside == nil {
+// Hear takes note of text that a server sends besides the answers to calls:
+// progress, log lines, questions to the user, the names of its resources. tool
+// is the call under way, or a word for none. Nobody may see the text before
+// Hear returns without an error.
+func (g *Gateway) Hear(id sallyport.ID, server, tool string, text ...[]byte) error {
+	if len(text) == 0 {
 		return nil
 	}
-	return p.beside(text)
+	st, err := g.store.View(context.Background(), id)
+	if err != nil || st.State.Ended() {
+		return err
+	}
+	p := Passage{Call: sallyport.Call{Task: id}, track: g.track(&st.View), facts: g.catalog.Facts(server, tool)}
+	// It is text of the server's, and no field that the catalog speaks of.
+	p.facts.Class = sallyport.Read
+	p.facts.Flow = catalog.Flow{Text: p.facts.Flow.Text, Record: p.facts.Flow.Text}
+	label, worse := g.hear(&p, text, true)
+	if !worse {
+		return nil
+	}
+	e, err := g.labelled(id, label)
+	if err != nil {
+		return err
+	}
+	return g.settle(p.track, id, label, func(state.TaskState) state.Change { return state.Change{Entry: e} })
 }
 
-// besideOf makes Beside of a passage.
-func (g *Gateway) besideOf(p *Passage) func([][]byte) error {
-	return func(text [][]byte) error {
-		// Nothing of it is a field that the server's catalog entry speaks of.
-		q := *p
-		q.facts.Flow = catalog.Flow{}
-		label, raised := g.hear(&q, text, true)
-		if !raised {
-			return nil
+// What enforcement points take secrets out of results with.
+type (
+	Vault    = flow.Vault
+	Secret   = flow.Secret
+	Redactor = flow.Redactor
+)
+
+// NewVault makes a Vault; see flow.NewVault.
+func NewVault(issuer string, secrets ...Secret) *Vault { return flow.NewVault(issuer, secrets...) }
+
+// NewSecret wraps a secret value.
+func NewSecret(kind, value string) Secret { return flow.NewSecret(kind, value) }
+
+// RedactKinds reads the obligations of a decision: "redact:KIND" takes every
+// e-mail address, URL or account number out of the result. It reports false
+// if there is one of another type or kind.
+func RedactKinds(os []sallyport.Obligation) ([]lexicon.ValueKind, bool) {
+	var kinds []lexicon.ValueKind
+	for _, o := range os {
+		k := lexicon.ValueKind(o.Arg)
+		if o.Type != "redact" || k != lexicon.Email && k != lexicon.URL && k != lexicon.Account {
+			return nil, false
 		}
-		e, err := g.labelled(p.Call.Task, label)
-		if err != nil {
-			return err
-		}
-		return g.settle(p.track, p.Call.Task, label, func(state.TaskState) state.Change { return state.Change{Entry: e} })
+		kinds = append(kinds, k)
 	}
+	return kinds, true
 }

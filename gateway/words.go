@@ -39,10 +39,9 @@ type Passage struct {
 	// Deadline is when the call must have been sent.
 	Deadline time.Time
 
-	track  *track
-	facts  catalog.Facts // as classified for the call
-	args   canon.Value
-	beside func([][]byte) error
+	track *track
+	facts catalog.Facts // as classified for the call
+	args  canon.Value
 }
 
 // Args returns the canonical bytes of the arguments: what was hashed is what

@@ -56,7 +56,8 @@ var allCapabilities = canon.MustParse(`{"tools":{"listChanged":true},"prompts":{
 
 // result answers with a result of the gateway's own.
 func (x *exchange) result(v canon.Value) {
-	x.out.finish(reply{status: http.StatusOK, ctype: "application/json", body: response(x.msg.ID, "result", v)})
+	body, _ := x.redactor().Message(response(x.msg.ID, "result", v)) // lists hold servers' words
+	x.out.finish(reply{status: http.StatusOK, ctype: "application/json", body: body})
 }
 
 func (x *exchange) allInitialize() {
@@ -184,8 +185,8 @@ func (x *exchange) allCall() {
 }
 
 // allSink takes what one of several servers sends beside an answer.
-func (x *exchange) allSink(srv *server, c conn) sink {
-	return x.h.filter(filterFor{srv: srv, conn: c, sess: x.sess, rename: true, emit: x.out.event})
+func (x *exchange) allSink(srv *server, c conn, tool string, red *gateway.Redactor) sink {
+	return x.h.filter(filterFor{srv: srv, conn: c, sess: x.sess, rename: true, emit: x.out.event, task: x.who.Task(), tool: tool, red: red})
 }
 
 // allLists merges the lists of all servers. One that fails is left out, and
@@ -261,7 +262,8 @@ func (x *exchange) listOne(ctx context.Context, srv *server, method string) ([]c
 			return nil, err
 		}
 	}
-	return x.h.visible(x.who, srv, method, entries), nil
+	shown := x.h.visible(x.who, srv, method, entries)
+	return shown, x.named(srv, method, shown)
 }
 
 // own notes whose resource or template an address is.
@@ -366,7 +368,7 @@ func (x *exchange) listenOne(ctx context.Context, srv *server, wanted canon.Valu
 	t := methodCall(x.msg.Method, x.msg.Params.With("notifications", wanted))
 	t.srv, t.conn, t.adapt = srv, c, &dialect{client: true, server: true, method: x.msg.Method}
 	f := &flight{x: x, t: t, unclient: func() bool { return true }}
-	relay := x.allSink(srv, c)
+	relay := x.allSink(srv, c, t.tool, x.redactor())
 	d, err := x.h.Gateway.Do(ctx, x.who, gateway.Request{Server: srv.Name, Tool: t.tool, Args: t.args}, func(ctx context.Context, p *gateway.Passage) gateway.Outcome {
 		out, e := f.outgoing(p)
 		if e != nil {

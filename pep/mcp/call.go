@@ -209,7 +209,8 @@ func (f *flight) act(ctx context.Context, p *gateway.Passage) gateway.Outcome {
 		f.err = e
 		return e.outcome()
 	}
-	a, err := f.t.conn.ask(ctx, out, f.sink())
+	red, _ := x.obliged(p.Decision) // outgoing has seen that all are known
+	a, err := f.t.conn.ask(ctx, out, f.sink(red))
 	if err == errStreamEnded && !x.modern && x.sess != nil && x.srv != nil {
 		a, err = f.resume(ctx)
 	}
@@ -221,6 +222,8 @@ func (f *flight) act(ctx context.Context, p *gateway.Passage) gateway.Outcome {
 		return f.err.outcome()
 	}
 	o := outcomeOf(&a)
+	a = x.h.clean(a, red, f.t.srv.Name)
+	o.Parts = parts(&a)
 	if dead(a) && !x.modern && x.sess != nil {
 		f.gone()
 	}
@@ -243,11 +246,11 @@ func (f *flight) gone() {
 	f.x.sess.link(linkKey{srv: f.t.srv}).forget(f.t.conn)
 }
 
-func (f *flight) sink() sink {
+func (f *flight) sink(red *gateway.Redactor) sink {
 	if f.x.srv == nil {
-		return f.x.allSink(f.t.srv, f.t.conn)
+		return f.x.allSink(f.t.srv, f.t.conn, f.t.tool, red)
 	}
-	return f.x.sink(f.t.conn)
+	return f.x.sink(f.t.conn, f.t.tool, red)
 }
 
 // resume waits for an answer that the server will give on a stream that the
@@ -282,8 +285,9 @@ func (f *flight) resume(ctx context.Context) (reply, error) {
 // bytes.
 func (f *flight) outgoing(p *gateway.Passage) (outgoing, *upstreamError) {
 	x := f.x
+	_, known := x.obliged(p.Decision)
 	switch {
-	case len(p.Decision.Obligations) > 0 && p.Decision.Mode == sallyport.Enforce:
+	case !known && p.Decision.Mode == sallyport.Enforce:
 		return outgoing{}, &upstreamError{word: wordObligation, text: "the decision has an obligation that this door cannot meet, so nothing was sent"}
 	case !f.t.extra.IsNull() && !bytes.Equal(f.t.extra.Canonical(), p.Call.Extra):
 		return outgoing{}, &upstreamError{word: wordArguments, text: "the parameters are not those that were decided, so nothing was sent"}

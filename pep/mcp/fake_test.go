@@ -34,6 +34,8 @@ type fakeGate struct {
 	outcomes []gateway.Outcome
 	observed map[string][]canon.Value
 	live     error
+	heard    []string
+	deaf     error // of Hear
 	ended    map[sallyport.ID]chan struct{}
 }
 
@@ -110,6 +112,15 @@ func (g *fakeGate) CheckLive(context.Context, identity.Verified) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.live
+}
+
+func (g *fakeGate) Hear(task sallyport.ID, server, tool string, text ...[]byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range text {
+		g.heard = append(g.heard, server+" "+tool+" "+string(t))
+	}
+	return g.deaf
 }
 
 func (g *fakeGate) Ended(task sallyport.ID) <-chan struct{} {

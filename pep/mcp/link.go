@@ -145,7 +145,7 @@ func (h *Handler) besides(r *room, sess *session, srv *server, c conn) {
 	if sess != nil {
 		emit = sess.hub.add
 	}
-	side := h.filter(filterFor{srv: srv, conn: c, sess: sess, rename: true, emit: emit})
+	side := h.filter(filterFor{srv: srv, conn: c, sess: sess, rename: true, emit: emit, task: r.task, red: h.vault(r, r.lastToken()).Redactor()})
 	switch c := c.(type) {
 	case *child:
 		c.setBeside(side)

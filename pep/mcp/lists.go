@@ -39,6 +39,11 @@ func (x *exchange) list() {
 			}
 		}
 		filtered := x.h.filterList(x.who, x.srv, x.msg.Method, result)
+		shown, _ := filtered.Get(listKinds[x.msg.Method].key)
+		if err := x.named(x.srv, x.msg.Method, shown.Elems()); err != nil {
+			x.out.refuse(x.msg.ID, refuseError(err))
+			return
+		}
 		if x.modern {
 			// The list is this task's: no shared cache may give it to another.
 			if scope, ok := filtered.Get("cacheScope"); ok && scope.Text() != "private" {

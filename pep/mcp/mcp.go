@@ -40,6 +40,7 @@ type Gate interface {
 	Verify(ev identity.Evidence) (identity.Verified, error)
 	CheckLive(ctx context.Context, who identity.Verified) error
 	Ended(task sallyport.ID) <-chan struct{}
+	Hear(task sallyport.ID, server, tool string, text ...[]byte) error
 }
 
 // Config is what a Handler needs. Gateway, Public and Servers must be set.
@@ -107,6 +108,7 @@ type Handler struct {
 	origins map[string]bool
 	servers map[string]*server
 	names   []string // of the servers, in order of configuration
+	secrets *gateway.Vault
 	ctx     context.Context
 	cancel  context.CancelFunc
 	kids    sync.WaitGroup // child processes
@@ -185,6 +187,11 @@ func New(c Config) (*Handler, error) {
 		h.servers[s.Name] = srv
 		h.names = append(h.names, s.Name)
 	}
+	var secrets []gateway.Secret
+	for _, s := range c.Servers {
+		secrets = append(secrets, s.secrets()...)
+	}
+	h.secrets = gateway.NewVault(h.base, secrets...)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, nil
 }

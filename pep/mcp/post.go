@@ -347,7 +347,8 @@ func (x *exchange) ask(out outgoing) (reply, bool) {
 	ctx, stop := x.span()
 	defer stop()
 	x.out.keepAlive()
-	a, err := c.ask(ctx, out, x.sink(c))
+	red := x.redactor()
+	a, err := c.ask(ctx, out, x.sink(c, "", red))
 	if err != nil {
 		x.failed(x.srv, asUpstream(err))
 		return reply{}, false
@@ -355,7 +356,7 @@ func (x *exchange) ask(out outgoing) (reply, bool) {
 	if dead(a) && x.sess != nil {
 		x.room.drop(x.sess)
 	}
-	return a, true
+	return x.h.clean(a, red, x.srv.Name), true
 }
 
 var noSession = refuse(http.StatusBadRequest, codeInvalidRequest, "Mcp-Session-Id is missing; start with initialize")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/gateway"
 )
 
 // room holds what hangs on one task here: sessions, children, requests on
@@ -26,6 +27,8 @@ type room struct {
 	owners   map[string]*server // of resource addresses and templates, as lists named them
 	inflight map[string]context.CancelFunc
 	ended    bool
+	vault    *gateway.Vault // knows token, the one that was used last
+	token    string
 }
 
 // session is a client's legacy session. It belongs to one task, and its id
@@ -107,6 +110,13 @@ func (r *room) end() {
 	for _, s := range sessions {
 		s.close()
 	}
+}
+
+// lastToken is the token that the task used last.
+func (r *room) lastToken() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.token
 }
 
 // conns returns what the session holds open.

@@ -34,6 +34,8 @@ type exchange struct {
 	msg    canon.Message
 	// token is the progress token of the request, null if there is none.
 	token canon.Value
+	// bearer is the task's token, which no server's answer may repeat.
+	bearer string
 }
 
 // ServeHTTP serves /mcp, /mcp/NAME and their resource metadata.
@@ -66,7 +68,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.challenge(w, x.out, r.URL.Path, err)
 		return
 	}
-	x.who = who
+	x.who, x.bearer = who, ev.Token
 	if x.room = h.room(who.Task()); x.room == nil {
 		// The token is worth nothing any more: whoever signs in by itself should.
 		h.challenge(w, x.out, r.URL.Path, sallyport.Errorf(sallyport.EUnauthenticated, "task_ended", "the task has ended"))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/gateway"
 )
 
 // initialize opens a legacy session.
@@ -46,12 +47,14 @@ func (x *exchange) initialize() {
 			return
 		}
 		x.sess.hub = child.hub
-		child.setBeside(x.h.filter(filterFor{srv: x.srv, conn: child, sess: x.sess, emit: child.hub.add}))
+		child.setBeside(x.h.filter(filterFor{srv: x.srv, conn: child, sess: x.sess, emit: child.hub.add, task: x.who.Task(), red: x.redactor()}))
 		x.out.keepAlive()
 	}
 	ctx, stop := x.span()
 	defer stop()
-	a, err := c.ask(ctx, out, x.sink(c))
+	red := x.redactor()
+	a, err := c.ask(ctx, out, x.sink(c, "", red))
+	a = x.h.clean(a, red, x.srv.Name)
 	if err != nil || a.failed() {
 		if x.sess != nil {
 			x.room.drop(x.sess)
@@ -138,13 +141,14 @@ func (x *exchange) standalone() {
 	if vs := x.r.Header[headerLastEvent]; len(vs) > 0 {
 		h[headerLastEvent] = vs[:1]
 	}
-	a, err := c.listen(ctx, h, func() { x.out.keepAlive(); x.out.head() }, x.resuming(x.sink(c)))
+	red := x.redactor()
+	a, err := c.listen(ctx, h, func() { x.out.keepAlive(); x.out.head() }, x.resuming(x.sink(c, "", red), red))
 	switch {
 	case err == nil:
 		if dead(a) && x.sess != nil {
 			x.room.drop(x.sess)
 		}
-		x.out.finish(a)
+		x.out.finish(x.h.clean(a, red, x.srv.Name))
 	case err != errStreamEnded && x.r.Context().Err() == nil:
 		e := asUpstream(err)
 		x.h.Log.Warn("mcp: upstream stream failed", "server", x.serverName(), "word", e.word, "error", e)
@@ -158,7 +162,7 @@ func (x *exchange) standalone() {
 
 // resuming lets pass only those responses that a call of this session still
 // waits for, and only once their outcome is on record.
-func (x *exchange) resuming(next sink) sink {
+func (x *exchange) resuming(next sink, red *gateway.Redactor) sink {
 	return func(ev event, env envelope) {
 		if len(ev.data) == 0 || !env.isResponse() {
 			next(ev, env)
@@ -174,8 +178,10 @@ func (x *exchange) resuming(next sink) sink {
 			return
 		}
 		pass := make(chan struct{})
+		a := x.h.clean(reply{status: http.StatusOK, body: ev.data, event: true, ev: ev, env: env}, red, x.srv.Name)
+		ev.data = a.body
 		select {
-		case wait <- resumption{answer: reply{status: http.StatusOK, body: ev.data, event: true, ev: ev, env: env}, pass: pass}:
+		case wait <- resumption{answer: a, pass: pass}:
 		case <-x.r.Context().Done():
 			return
 		case <-time.After(writeWait):

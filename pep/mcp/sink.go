@@ -4,12 +4,14 @@ import (
 	"context"
 	"strings"
 
+	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/gateway"
 )
 
 // sink returns what takes a server's messages to this exchange's client.
-func (x *exchange) sink(c conn) sink {
-	return x.h.filter(filterFor{srv: x.srv, conn: c, sess: x.sess, late: func() *session { return x.sess }, emit: x.out.event})
+func (x *exchange) sink(c conn, tool string, red *gateway.Redactor) sink {
+	return x.h.filter(filterFor{srv: x.srv, conn: c, sess: x.sess, late: func() *session { return x.sess }, emit: x.out.event, task: x.who.Task(), tool: tool, red: red})
 }
 
 // filterFor is the place a filter stands at.
@@ -23,6 +25,11 @@ type filterFor struct {
 	// replaced and event ids, which only one of them would know, dropped.
 	rename bool
 	emit   func(event)
+	// task is whose agent reads what is emitted; "" if nobody does. tool is
+	// the call under way, "" for none.
+	task sallyport.ID
+	tool string
+	red  *gateway.Redactor
 }
 
 // filter returns a sink that lets a server's notifications and permitted
@@ -49,6 +56,11 @@ func (h *Handler) filter(f filterFor) sink {
 			if len(id) > maxID {
 				return // no honest server has one; it waits in vain
 			}
+			if f.srv.allows(env.name()) && !h.screen(&f, &ev, &env) {
+				h.refuseAsk(f.conn, f.srv, id, env.name())
+				return
+			}
+			id = env.id.of(ev.data)
 			if sess == nil || !f.srv.allows(env.name()) {
 				h.refuseAsk(f.conn, f.srv, id, env.name())
 				return
@@ -67,7 +79,9 @@ func (h *Handler) filter(f filterFor) sink {
 			if strings.HasSuffix(env.name(), "tools/list_changed") {
 				h.changed(f.srv, f.conn)
 			}
-			f.emit(ev)
+			if h.screen(&f, &ev, &env) {
+				f.emit(ev)
+			}
 		}
 	}
 }

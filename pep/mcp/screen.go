@@ -1,0 +1,272 @@
+package mcp
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/gateway"
+)
+
+// secretName reports whether a variable or header of this name holds a secret.
+func secretName(name string) bool {
+	name = strings.ToUpper(name)
+	for _, w := range []string{"KEY", "TOKEN", "SECRET", "PASS", "PWD", "CREDENTIAL", "AUTH", "COOKIE", "DSN", "DATABASE_URL"} {
+		if strings.Contains(name, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// secrets are what the server is given to authenticate with: none of it is
+// for an agent to read.
+func (s *Server) secrets() []gateway.Secret {
+	var out []gateway.Secret
+	for _, kv := range s.Env {
+		if name, value, _ := strings.Cut(kv, "="); secretName(name) {
+			out = append(out, gateway.NewSecret("server-secret", value))
+		}
+	}
+	for name, values := range s.Header {
+		for _, v := range values {
+			if !secretName(name) {
+				continue
+			}
+			out = append(out, gateway.NewSecret("server-secret", v))
+			if _, token, ok := strings.Cut(v, " "); ok { // a scheme stands before it
+				out = append(out, gateway.NewSecret("server-secret", token))
+			}
+		}
+	}
+	return out
+}
+
+// vault finds the secrets that a task's agent must not read back: those of
+// the servers, and the token that it called with.
+func (h *Handler) vault(r *room, token string) *gateway.Vault {
+	if r == nil || token == "" {
+		return h.secrets
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.vault == nil || r.token != token {
+		var all []gateway.Secret
+		for _, s := range h.servers {
+			all = append(all, s.Server.secrets()...)
+		}
+		r.vault, r.token = gateway.NewVault(h.base, append(all, gateway.NewSecret("task-token", token))...), token
+	}
+	return r.vault
+}
+
+// redactor begins the messages of one server to one client.
+func (x *exchange) redactor() *gateway.Redactor { return x.h.vault(x.room, x.bearer).Redactor() }
+
+// clean takes secrets out of an answer.
+func (h *Handler) clean(a reply, red *gateway.Redactor, server string) reply {
+	if len(a.body) == 0 {
+		return a
+	}
+	var kinds []string
+	if a.env.result.ok() || a.env.fault.ok() {
+		if a.body, kinds = red.Message(a.body); kinds == nil {
+			return a
+		}
+		env, err := readEnvelope(a.body)
+		if err != nil {
+			// It was read before, and only strings have changed since.
+			a.body, env = nil, envelope{}
+		}
+		a.env = env
+	} else if a.body, kinds = red.Text(a.body); kinds == nil {
+		return a
+	}
+	h.redacted(server, kinds)
+	return a
+}
+
+func (h *Handler) redacted(server string, kinds []string) {
+	h.Log.Warn("mcp: secrets were taken out of what a server sent", "server", server, "kinds", strings.Join(kinds, ", "))
+}
+
+// screen takes secrets out of a message that a server sends of its own accord,
+// and notes its text before the client has it. It reports false for a message
+// that must not go on.
+func (h *Handler) screen(f *filterFor, ev *event, env *envelope) bool {
+	if f.task == "" {
+		return true
+	}
+	if data, kinds := f.red.Message(ev.data); kinds != nil {
+		again, err := readEnvelope(data)
+		if err != nil {
+			return false
+		}
+		ev.data, *env = data, again
+		h.redacted(f.srv.Name, kinds)
+	}
+	if err := h.Gateway.Hear(f.task, f.srv.Name, f.tool, said(*env)...); err != nil {
+		h.Log.Error("mcp: a message of a server is not passed on", "server", f.srv.Name, "task", f.task, "error", err)
+		return false
+	}
+	return true
+}
+
+// said returns the text of a notification or a request: what an assistant
+// could read in it.
+func said(env envelope) [][]byte {
+	if !env.params.ok() {
+		return nil
+	}
+	pick := func(names ...string) [][]byte {
+		var out [][]byte
+		members(env.raw, env.params.from, func(key []byte, v span) bool {
+			for _, name := range names {
+				if strings.EqualFold(keyText(key), name) {
+					out = append(out, bytes.Clone(v.of(env.raw)))
+				}
+			}
+			return true
+		})
+		return out
+	}
+	switch env.name() {
+	case "notifications/progress":
+		return pick("message")
+	case "notifications/message":
+		return pick("data", "logger")
+	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed",
+		"notifications/cancelled", "ping", "roots/list":
+		return nil
+	}
+	return [][]byte{bytes.Clone(env.params.of(env.raw))}
+}
+
+// keyText is a key as a client reads it.
+func keyText(key []byte) string {
+	if bytes.IndexByte(key, '\\') < 0 {
+		return string(key)
+	}
+	return unquote(append(append([]byte{'"'}, key...), '"'))
+}
+
+// parts are the texts, and the structured content, of an answer: all of it
+// that an assistant could read, whatever the case or the spelling of its keys,
+// and however often one stands there.
+func parts(a *reply) [][]byte {
+	switch {
+	case a.env.fault.ok():
+		return [][]byte{a.env.fault.of(a.body)}
+	case !a.env.result.ok():
+		if len(a.body) == 0 {
+			return nil
+		}
+		return [][]byte{a.body}
+	case a.body[a.env.result.from] != '{':
+		return [][]byte{a.env.result.of(a.body)}
+	}
+	var out [][]byte
+	rest := []byte{'{'} // what is neither content nor a flag
+	members(a.body, a.env.result.from, func(key []byte, v span) bool {
+		value := v.of(a.body)
+		switch strings.ToLower(keyText(key)) {
+		case "iserror", "resulttype", "ttlms", "cachescope":
+		case "structuredcontent":
+			out = append(out, value)
+		case "content", "contents", "messages":
+			out = append(out, contents(a.body, v)...)
+		default:
+			rest = addMember(rest, key, value)
+		}
+		return true
+	})
+	if len(rest) > 1 {
+		out = append(out, append(rest, '}'))
+	}
+	return out
+}
+
+// addMember adds a member, as it stands, to an object that is not closed yet.
+func addMember(object, key, value []byte) []byte {
+	if len(object) > 1 {
+		object = append(object, ',')
+	}
+	object = append(append(append(object, '"'), key...), '"', ':')
+	return append(object, value...)
+}
+
+// contents are the parts of a list of content. Text stands alone, as the
+// assistant has it; of an image or a sound only that it is there.
+func contents(text []byte, list span) [][]byte {
+	if text[list.from] != '[' {
+		return [][]byte{list.of(text)}
+	}
+	var out [][]byte
+	for i := skipSpace(text, list.from+1); text[i] != ']'; {
+		end := skipValue(text, i)
+		out = append(out, content(text, span{i, end})...)
+		if i = skipSpace(text, end); text[i] == ',' {
+			i = skipSpace(text, i+1)
+		}
+	}
+	return out
+}
+
+// opaque stands for what no text can be read from.
+var opaque = []byte("an image, a sound or a file that holds no text")
+
+func content(text []byte, v span) [][]byte {
+	if text[v.from] != '{' {
+		return [][]byte{v.of(text)}
+	}
+	var out [][]byte
+	rest := []byte{'{'}
+	members(text, v.from, func(key []byte, m span) bool {
+		value := m.of(text)
+		switch name := strings.ToLower(keyText(key)); {
+		case name == "type" || name == "mimetype" || name == "annotations" || name == "role":
+		case name == "text" && value[0] == '"':
+			out = append(out, plainText(value))
+		case (name == "data" || name == "blob") && value[0] == '"':
+			out = append(out, opaque)
+		case (name == "resource" || name == "content") && value[0] == '{':
+			out = append(out, content(text, m)...)
+		case (name == "resource" || name == "content") && value[0] == '[':
+			out = append(out, contents(text, m)...)
+		default:
+			rest = addMember(rest, key, value)
+		}
+		return true
+	})
+	if len(rest) > 1 {
+		out = append(out, append(rest, '}'))
+	}
+	return out
+}
+
+// plainText is a JSON string as an assistant has it.
+func plainText(quoted []byte) []byte {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	return []byte(unquote(quoted))
+}
+
+// named notes the names of a server's resources, which are data, before a
+// client sees them. Those of tools, prompts and templates are the server's own
+// words, as its tools' definitions are.
+func (x *exchange) named(srv *server, method string, entries []canon.Value) error {
+	if method != "resources/list" || len(entries) == 0 {
+		return nil
+	}
+	return x.h.Gateway.Hear(x.who.Task(), srv.Name, methodPrefix+"resources/read", canon.ArrayValue(entries...).Canonical())
+}
+
+// obliged makes what meets the obligations of a decision: kinds of values that
+// are taken out of the result ("redact:email"). It reports false if there is one
+// that it does not know.
+func (x *exchange) obliged(d sallyport.Decision) (*gateway.Redactor, bool) {
+	kinds, ok := gateway.RedactKinds(d.Obligations)
+	return x.h.vault(x.room, x.bearer).Redactor(kinds...), ok
+}
