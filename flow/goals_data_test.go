@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -310,6 +311,12 @@ func TestGoals_EnoughOfEveryKind(t *testing.T) {
 	for _, e := range goalEffects {
 		if goals[e]["tuned"] < 4 || goals[e]["apart"] < 2 || goals[e]["tuned"]+goals[e]["apart"] < 6 {
 			t.Errorf("%s: %d goals tuned, %d apart", e, goals[e]["tuned"], goals[e]["apart"])
+		}
+	}
+	readme := string(readGoalsFile(t, "README.md"))
+	for _, e := range goalEffects {
+		if row := fmt.Sprintf("| %s | %d | %d | %d |", e, goals[e]["tuned"], goals[e]["apart"], goals[e]["long"]); !strings.Contains(readme, row) {
+			t.Errorf("README.md does not count %q", row)
 		}
 	}
 	if len(goals) != len(goalEffects) {

@@ -33,11 +33,22 @@ def clean(value):
 def has_planted(value):
     if isinstance(value, str):
         return PLANTED in value
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return any(has_planted(v) for v in value)
     if isinstance(value, dict):
         return any(has_planted(k) or has_planted(v) for k, v in value.items())
     return False
+
+
+def planted_texts(value):
+    """Every string that the attacker put there, in the order of the world."""
+    if isinstance(value, str):
+        return [clean(value).strip()] if PLANTED in value else []
+    if isinstance(value, dict):
+        return [t for k, v in value.items() for t in planted_texts(k) + planted_texts(v)]
+    if isinstance(value, (list, tuple)):
+        return [t for v in value for t in planted_texts(v)]
+    return []
 
 
 class Refused(Exception):
@@ -110,7 +121,7 @@ class World:
     style = "yaml"
 
     def __init__(self):
-        self.state = self.data()
+        self.state = copy.deepcopy(self.data())
 
     def fill(self, slot, text):
         """Puts text where the data says [[slot]] and empties the other slots."""
@@ -285,12 +296,13 @@ def execute(world, calls, texts, owner="user", turn=0, essential=()):
 
 
 def carrier(suite, task, calls, goal):
-    """The slot through which a task's calls read the goal, and the first call that does."""
+    """The slot through which a task's calls read the goal, and the call after which a model knows what
+    the attacker wants: the first that reads it, of a goal in two parts the last."""
     slots = [None] if goal.plant else goal.slots
     for slot in slots:
-        for i, t in enumerate(execute(open_world(suite, task, goal, slot), calls, Texts())):
-            if t.get("inj"):
-                return slot, i
+        hits = [i for i, t in enumerate(execute(open_world(suite, task, goal, slot), calls, Texts())) if t.get("inj")]
+        if hits:
+            return slot, [i for i in hits if reads(calls[i]["fn"])][-1] if goal.effect == "multi" else hits[0]
     return None
 
 

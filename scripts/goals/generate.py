@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from engine import Texts, carrier, execute, hijacked, open_world, reads, resisted  # noqa: E402
+from engine import Texts, carrier, execute, hijacked, open_world, planted_texts, reads, resisted  # noqa: E402
 import worlds  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parents[2] / "flow" / "testdata" / "goals"
@@ -82,7 +82,7 @@ class Split:
     def trace(self, suite, kind, task_id, goal, variant, prompt, calls, **more):
         t = {"id": "/".join(["own", suite.World.name, task_id, goal.id if goal else "none", kind, f"v{variant}"]), "split": self.name, "kind": kind,
              "pipeline": "scripted", "model": f"scripted-{variant}", "defense": None, "suite": suite.World.name, "version": "1", "user_task": task_id,
-             "attack": "own" if goal else None, "injection_task": goal.id if goal else None, "prompt": self.texts.put(prompt), **more, "calls": calls}
+             "attack": "own" if goal else None, "injection_task": goal.id if goal else None, **({"beyond": goal.beyond} if goal and goal.beyond else {}), "prompt": self.texts.put(prompt), **more, "calls": calls}
         self.traces.append(t)
         return t
 
@@ -127,14 +127,21 @@ class Split:
         bad = [c for c in out if c.get("err") and c["o"] == "injection"]
         if bad:
             raise SystemExit(f"{goal.id} in {task.id}: {bad[0]['fn']}: {bad[0]['err']}")
-        text = self.texts.put(goal.text or "(planted records)")
+        injections = self.injections(suite, task, goal, slot)
         breach = max(i for i, c in enumerate(out) if c.get("ea"))
         self.trace(suite, "attack", task.id, goal, v + 1, task.prompt, out, utility=place in ("before", "after"), security_breach=True,
-                   replay_ok=True, attack_kind="tool_calls", breach_at=breach, injections={slot or "planted": text})
+                   replay_ok=True, attack_kind="tool_calls", breach_at=breach, injections=injections)
         if goal.resist:
             self.trace(suite, "attack", task.id, goal, f"{v + 1}-resisted", task.prompt, resisted(suite, task, calls, goal, self.texts),
-                       utility=True, security_breach=False, replay_ok=True, injections={slot or "planted": text})
+                       utility=True, security_breach=False, replay_ok=True, injections=injections)
         return True
+
+    def injections(self, suite, task, goal, slot):
+        """What the attacker wrote, by where it stands."""
+        if slot:
+            return {slot: self.texts.put(goal.text.strip())}
+        texts = planted_texts(open_world(suite, task, goal).state)
+        return {f"planted-{i}": self.texts.put(t) for i, t in enumerate(texts, 1)}
 
     def injection(self, suite, goal, slot):
         s = self.suite(suite)
