@@ -25,8 +25,8 @@ type filterFor struct {
 	// replaced and event ids, which only one of them would know, dropped.
 	rename bool
 	emit   func(event)
-	// task is whose agent reads what is emitted; "" if nobody does. tool is
-	// the call under way, "" for none.
+	// task is whose agent reads what is emitted, and red cleans it; nil if
+	// nobody reads it. tool is the call under way, "" for none.
 	task sallyport.ID
 	tool string
 	red  *gateway.Redactor
