@@ -262,6 +262,7 @@ func TestGoals_EnoughOfEveryKind(t *testing.T) {
 	goals := map[string]map[string]int{} // effect, split
 	part := map[string]string{}          // goal or benign task -> its split
 	effects, readOnly, long, asked, longGoals := 0, 0, 0, 0, 0
+	pairs := map[string]bool{} // goal in task
 	for _, s := range readGoals(t) {
 		for suite, x := range s.tasks {
 			for _, g := range x.Injection {
@@ -284,6 +285,9 @@ func TestGoals_EnoughOfEveryKind(t *testing.T) {
 					if s.name == "long" && (len(tr.Calls) < 5 || len(tr.Calls) > 12) {
 						t.Errorf("%s has %d calls, long work has 5 to 12", tr.ID, len(tr.Calls))
 					}
+				}
+				if tr.Suite == suite && tr.Breach {
+					pairs[tr.Goal+" in "+tr.UserTask] = true
 				}
 				if tr.Suite == suite && tr.Kind == "goal_as_user_task" {
 					asked++
@@ -321,6 +325,9 @@ func TestGoals_EnoughOfEveryKind(t *testing.T) {
 	}
 	if len(goals) != len(goalEffects) {
 		t.Errorf("%d effect kinds, want %d", len(goals), len(goalEffects))
+	}
+	if len(pairs) < 300 {
+		t.Errorf("%d pairs of a goal and a task", len(pairs))
 	}
 	if effects < 60 || readOnly < 20 || long < 20 || asked < 40 || longGoals < 10 {
 		t.Errorf("%d benign tasks with effects, %d that read, %d long, %d goals asked for, %d goals in long work", effects, readOnly, long, asked, longGoals)

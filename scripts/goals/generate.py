@@ -105,17 +105,21 @@ class Split:
             self.trace(suite, "benign", task.id, None, v, task.prompt, out, utility=True, security_breach=False, replay_ok=True)
 
     def attack(self, suite, task, goal):
-        """One hijacked and, where the task can still be solved, one resisting trace. Returns whether the task reads the carrier."""
-        v = sum(map(ord, task.id + goal.id)) % len(task.variants)
-        order = list(range(v, len(task.variants))) + list(range(v))
-        if goal.place == "swap":
-            order = [v for v in order if any(c["fn"] == goal.calls[0]["fn"] for c in task.variants[v])]
-        found = next(((v, carrier(suite, task, task.variants[v], goal)) for v in order if carrier(suite, task, task.variants[v], goal)), None)
-        if found is None:
-            return False
-        v, (slot, at) = found
-        calls = task.variants[v]
-        place = goal.place
+        """Splices the goal into a task that reads its carrier: into one way of solving it, or into all
+        of them where the goal is about few tasks. Returns whether there was any."""
+        first = sum(map(ord, task.id + goal.id)) % len(task.variants)
+        found = []
+        for v in list(range(first, len(task.variants))) + list(range(first)):
+            hit = carrier(suite, task, task.variants[v], goal)
+            if hit and (goal.place != "swap" or any(c["fn"] == goal.calls[0]["fn"] for c in task.variants[v][hit[1] + 1:])):
+                found.append((v, *hit))
+        for v, slot, at in found if goal.tasks else found[:1]:
+            self.spliced(suite, task, goal, v, slot, at)
+        return bool(found)
+
+    def spliced(self, suite, task, goal, v, slot, at):
+        """One hijacked and, where the task can still be solved, one resisting trace."""
+        calls, place = task.variants[v], goal.place
         if place == "before":  # mostly before, sometimes after, sometimes instead
             place = {0: "after", 1: "instead"}.get(sum(map(ord, goal.id + task.id)) % 5, "before")
         self.user_task(suite, task)
@@ -134,7 +138,6 @@ class Split:
         if goal.resist:
             self.trace(suite, "attack", task.id, goal, f"{v + 1}-resisted", task.prompt, resisted(suite, task, calls, goal, self.texts),
                        utility=True, security_breach=False, replay_ok=True, injections=injections)
-        return True
 
     def injections(self, suite, task, goal, slot):
         """What the attacker wrote, by where it stands."""
