@@ -2,6 +2,8 @@ package classify
 
 import (
 	_ "embed"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -32,3 +34,10 @@ var builtin = sync.OnceValue(func() pgNames {
 	}
 	return n
 })
+
+// KnownFunctions lists the functions that a statement of class read may call,
+// sorted.
+func KnownFunctions() []string { return slices.Sorted(maps.Keys(builtin().function)) }
+
+// KnownFunction reports whether a statement of class read may call it.
+func KnownFunction(name string) bool { return builtin().function[name] }

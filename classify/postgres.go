@@ -81,7 +81,7 @@ func (p *postgres) parse(sql string) (tree []byte, err error) {
 	inst := p.inst
 	p.inst = nil // until it has shown that it is whole
 	tree, err = inst.parse(ctx, sql)
-	if inst.used++; err == nil && inst.used < instanceUses && inst.mod.Memory().Size() < instanceKeep {
+	if inst.used++; (err == nil || errors.Is(err, errUnparsed)) && inst.used < instanceUses && inst.mod.Memory().Size() < instanceKeep {
 		p.inst = inst
 	} else {
 		inst.mod.Close(context.Background())
@@ -152,7 +152,7 @@ func (p *postgres) instantiate(ctx context.Context) (*pgInstance, error) {
 	sp, ok := mod.ExportedGlobal("__stack_pointer").(api.MutableGlobal)
 	if err != nil || !ok || !mod.Memory().Write(inst.stack, make([]byte, pgStackGuard)) {
 		mod.Close(ctx)
-		return nil, errors.Join(errUnparsed, err)
+		return nil, errors.Join(errTooDeep, err)
 	}
 	sp.Set(uint64(inst.top))
 	return inst, nil
@@ -194,13 +194,12 @@ func (i *pgInstance) parse(ctx context.Context, sql string) ([]byte, error) {
 	if !ok {
 		return nil, errTooDeep
 	}
-	if binary.LittleEndian.Uint32(out[8:]) != 0 {
-		return nil, errUnparsed
-	}
-	at := binary.LittleEndian.Uint32(out)
-	tree, err := cString(mem, at, maxTree)
-	if err != nil {
-		return nil, err
+	var tree []byte
+	unparsed := binary.LittleEndian.Uint32(out[8:]) != 0
+	if !unparsed {
+		if tree, err = cString(mem, binary.LittleEndian.Uint32(out), maxTree); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := i.call(ctx, "pg_query_free_parse_result", res); err != nil {
 		return nil, errTooDeep
@@ -209,6 +208,9 @@ func (i *pgInstance) parse(ctx context.Context, sql string) ([]byte, error) {
 		if _, err := i.call(ctx, "free", ptr); err != nil {
 			return nil, errTooDeep
 		}
+	}
+	if unparsed {
+		return nil, errUnparsed
 	}
 	return tree, nil
 }

@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -185,7 +186,7 @@ func (w *sqlWalk) visit(typ string, obj map[string]any) error {
 		}
 		rule, ok := rules[field]
 		if !ok {
-			w.widen("the " + field + " of " + typ)
+			w.widen(cmp.Or(pgClauses[field], "the "+field+" of "+typ))
 			continue
 		}
 		if err := w.field(rule, v); err != nil {
@@ -402,6 +403,12 @@ func dotted(name []string) string {
 		}
 	}
 	return strings.Join(parts, ".")
+}
+
+// pgClauses says what people call the clauses that change something.
+var pgClauses = map[string]string{
+	"intoClause":    "SELECT INTO makes a table",
+	"lockingClause": "FOR UPDATE or FOR SHARE locks rows",
 }
 
 // pgNodes holds the nodes that are known, and what each field of them is: ""
