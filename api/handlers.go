@@ -83,7 +83,7 @@ func (s *Server) task(r *http.Request, who Caller) (any, error) {
 	}
 	return TaskInfo{
 		ID: st.ID, State: st.State, Agent: st.Mandate.Agent.ID, User: st.Mandate.User.ID,
-		Mandate: st.Mandate, Digest: st.Digest, Started: st.Started, Meters: st.Meters, Asks: st.Asks,
+		Mandate: st.Mandate, Digest: st.Digest, Started: st.Started, Meters: st.Meters, Asks: st.Asks, Label: st.Label.String(),
 	}, nil
 }
 
@@ -198,7 +198,10 @@ func (s *Server) tool(r *http.Request, who Caller) (any, error) {
 		return nil, &sallyport.Error{Kind: sallyport.ENotFound, Code: "unknown_tool", Text: "the catalog knows no tool " + server + "/" + name, Fix: "sallyport catalog list " + server}
 	}
 	t := toolInfo(f)
-	_, _, t.Diff = s.c.Catalog.Diff(server, name)
+	accepted, listed, diff := s.c.Catalog.Diff(server, name)
+	if t.Diff, t.Definition = diff, listed; listed.IsNull() {
+		t.Definition = accepted
+	}
 	return t, nil
 }
 

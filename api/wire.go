@@ -57,6 +57,8 @@ type TaskInfo struct {
 	Ended   time.Time                `json:"ended,omitzero"`
 	Meters  map[string]canon.Decimal `json:"meters,omitempty"`
 	Asks    []state.Ask              `json:"asks,omitempty"`
+	// Label is what the task has read, at worst: "untrusted/confidential".
+	Label string `json:"label,omitempty"`
 }
 
 // What the token endpoint reads and answers.
@@ -83,9 +85,11 @@ type AgentRequest struct {
 	Purpose string   `json:"purpose"`
 	Groups  []string `json:"groups,omitempty"`
 	// Templates are those it may start tasks of; none means any.
-	Templates []string      `json:"templates,omitempty"`
-	Risk      string        `json:"risk,omitempty"` // low, medium, high
-	TTL       time.Duration `json:"ttl"`
+	Templates []string `json:"templates,omitempty"`
+	// Words: its word is taken for what its users asked for.
+	Words bool          `json:"words,omitempty"`
+	Risk  string        `json:"risk,omitempty"` // low, medium, high
+	TTL   time.Duration `json:"ttl"`
 	// Key is the RFC 7638 thumbprint of the agent's public key, if it has one.
 	// The private half never leaves the agent.
 	Key        string                  `json:"key,omitempty"`
@@ -100,6 +104,7 @@ type AgentChange struct {
 	Risk       *string                  `json:"risk,omitempty"`
 	Groups     *[]string                `json:"groups,omitempty"`
 	Templates  *[]string                `json:"templates,omitempty"`
+	Words      *bool                    `json:"words,omitempty"`
 	Key        *string                  `json:"key,omitempty"`
 	Identities *[]gateway.AgentIdentity `json:"identities,omitempty"`
 }
@@ -158,6 +163,9 @@ type ToolInfo struct {
 	// State is ok, "not offered", or why the tool is in quarantine.
 	State string `json:"state"`
 	Diff  string `json:"diff,omitempty"`
+	// Definition is what the server listed last, or what was accepted; given
+	// for one tool, not in lists.
+	Definition canon.Value `json:"definition,omitzero"`
 }
 
 // AgentInfo is a registered agent.

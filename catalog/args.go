@@ -133,7 +133,7 @@ var (
 		memo prompt html markdown bio headline question answer feedback detail details paragraph observation thought instruction agenda purpose
 		transcript blurb emoji greeting info data remarks`)
 	amountArgs = words("amount price total cost budget sum fee quantity qty balance tip salary rate percent percentage inventory value gas dosage threshold num number count")
-	dateArgs   = words(`date time day datetime start end due deadline until since before after month year week timestamp recurrence expiry expire
+	dateArgs   = words(`date time day datetime start end due deadline until since before after month year week timestamp at recurrence expiry expire
 		expires birthday when period weekday hour minute schedule`)
 	valueArgs = words(`status state type category priority severity size duration rating weight length currency unit color colour score age
 		stage phase frequency recurring visibility privacy permission role level access scope strategy method operation action side query keyword
@@ -148,12 +148,12 @@ var (
 	acctArgs  = words("iban bic swift")
 	partyArgs = words(`to recipient cc bcc user username member participant attendee invitee collaborator guest assignee payee payer owner
 		contact person people friend channel group team customer reviewer requestee receiver beneficiary audience follower handle mention target
-		destination client subscriber dest app phone workspace conversation chat`)
+		destination client subscriber dest app phone workspace conversation consultation chat`)
 	thingArgs = words(`hotel restaurant company flight product item event repo repository project branch org organization organisation
 		database table namespace pod cluster service ticket issue order place doctor patient appointment device song album ticker symbol stock
 		cart name page parent thread board list milestone release commit ref tag pull job pipeline workflow resource node entity relation room seat
 		car airline store shop vendor supplier bucket key index collection document notebook slug element selector option airport medication
 		calendar space category topic account card wallet website location trigger payment method city`)
-	personalArgs = words("name city country zip postcode street state province region gender nationality occupation language phone mobile birthday bio")
+	personalArgs = words("city country zip postcode street state province region gender nationality occupation language birthday bio")
 	idArgs       = words("id ids uuid guid uid slug sha ts hash iid")
 )

@@ -144,6 +144,9 @@ func readName(name string) toolName {
 			n.noun(t)
 		}
 	}
+	if at >= 0 && verbWords()[what[at]].nounable && at == len(what)-1 && at > 0 {
+		n.nouns = append(n.nouns, what[at]) // git_issue makes an issue
+	}
 	n.things = len(n.nouns)
 	for _, t := range where {
 		n.noun(t)
@@ -166,6 +169,9 @@ func (n *toolName) noun(t string) {
 // singular is the base form of a noun, also of one that the word lists do not
 // have.
 func singular(t string) string {
+	if _, form := lexicon.FormOf(t); form == lexicon.Past || form == lexicon.Gerund {
+		return t // setting, listing
+	}
 	if b := lexicon.Base(t); b != t {
 		return b
 	}
@@ -228,6 +234,10 @@ func (p *proposer) effects() {
 	p.nouns = append(slices.Clone(p.name.nouns), f.Nouns...)
 	for _, v := range p.name.verbs {
 		p.add(verbWords()[v].ops...)
+		p.because("does", "the name says %s", v)
+	}
+	if len(p.name.nouns) > 0 {
+		p.because("on", "the name says %s", strings.Join(p.name.nouns, ", "))
 	}
 	if len(p.name.verbs) == 0 {
 		if n := readNouns.first(p.name.nouns[max(0, len(p.name.nouns)-1):]); n != "" {
@@ -365,8 +375,11 @@ func (p *proposer) consequences() {
 	if p.does(lexicon.Send) && p.takesAmount() && !on(talkNouns) {
 		p.add(lexicon.Pay)
 	}
-	if p.does(lexicon.Pay) || p.does(lexicon.Book) && p.takesPayment() {
+	if p.does(lexicon.Pay) || p.takesPayment() {
 		p.kind(sallyport.Payment, "money moves")
+	}
+	if on(bookNouns) && makes && !on(words("draft")) {
+		p.add(lexicon.Book)
 	}
 	if on(authNouns) && !p.does(lexicon.Read) {
 		p.add(lexicon.Auth)
@@ -395,8 +408,10 @@ func (p *proposer) consequences() {
 	if p.does(lexicon.Send) && on(words("invitation invite")) {
 		p.add(lexicon.Grant)
 	}
-	if n := publicNouns.first(things); n != "" && makes {
-		p.add(lexicon.Post)
+	if n := publicNouns.first(p.name.nouns); n != "" && (makes || changes) {
+		if makes || verb == "leave" {
+			p.add(lexicon.Post)
+		}
 		p.kind(sallyport.External, "others read a %s", n)
 	}
 	if n := talkNouns.first(p.name.nouns); n != "" && makes && !on(words("draft folder label channel reminder")) {
@@ -431,7 +446,7 @@ func (p *proposer) consequences() {
 	case "deploy", "install", "rollback", "restart", "scale", "drain", "cordon", "apply":
 		p.kind(sallyport.Deployment, "the name says %s", verb)
 	case "login", "authenticate", "signin", "reauthenticate", "verify":
-		if p.does(lexicon.Auth) {
+		if p.does(lexicon.Auth) && (verb != "verify" || p.hasProof() || p.takesSecret()) {
 			f.Prerequisite = true
 			p.because("prerequisite", "the name says %s: other calls need it", verb)
 		}
@@ -459,7 +474,7 @@ func (p *proposer) classOf() sallyport.Class {
 	if len(p.f.Flow.Ops) == 0 || len(p.f.Kinds) > 0 {
 		return sallyport.Act
 	}
-	if p.does(lexicon.Update) && (accountNoun.first(p.name.nouns) != "" || fileNouns.first(p.name.nouns) != "") {
+	if p.does(lexicon.Update) && (accountNoun.first(p.name.nouns) != "" || bookNouns.first(p.name.nouns) != "" || fileNouns.first(p.name.nouns) != "") {
 		return sallyport.Act // an address changed by somebody else is an account taken over; an old text is gone
 	}
 	if p.does(lexicon.Copy) && slices.Contains(p.name.verbs, "move") {
@@ -515,6 +530,7 @@ func sideEffect(about string, read bool) (said string, op lexicon.Op) {
 		return slices.Index([]lexicon.Op{lexicon.Update, lexicon.Create, lexicon.Copy, lexicon.Exec, lexicon.Send, lexicon.Post, lexicon.Grant,
 			lexicon.Revoke, lexicon.Delete, lexicon.Pay}, op)
 	}
+	about = strings.NewReplacer("e.g.", "such as", "i.e.", "which is", "etc.", "").Replace(about)
 	for sentence := range strings.FieldsFuncSeq(about, func(c rune) bool { return strings.ContainsRune(".!?;\n:(", c) }) {
 		for _, stop := range []string{"including", "such as", "e.g", "for example", "like ", "could be", "instead of", "if you", "do not", "don't", "use this", "use when", "must not", "without"} {
 			if stop == "use this" {
@@ -534,6 +550,9 @@ func sideEffect(about string, read bool) (said string, op lexicon.Op) {
 			}
 			// The infinitive after "to" or "and" is often what others do; the
 			// third person is not.
+			if before == "" && form == lexicon.Infinitive && (base == "perform" || base == "run") {
+				effect = false // perform a search
+			}
 			command := form == lexicon.Third && (before == "" || sideWords[before]) ||
 				form == lexicon.Infinitive && (before == "" || before == "also" || before == "will" || before == "or" || before == "and" || before == "then" || before == "can")
 			if effect && command && rank(op) > best && (read || rank(op) >= rank(lexicon.Exec)) {
@@ -565,6 +584,10 @@ func (p *proposer) takesAmount() bool {
 	return slices.ContainsFunc(p.args, func(a arg) bool { return a.last() == "amount" || len(a.tokens) > 0 && a.tokens[0] == "amount" })
 }
 
+func (p *proposer) takesSecret() bool {
+	return slices.ContainsFunc(p.args, func(a arg) bool { return a.has(secretArgs) })
+}
+
 func (p *proposer) takesPayment() bool {
 	return slices.ContainsFunc(p.args, func(a arg) bool { return slices.Contains(a.tokens, "payment") || slices.Contains(a.tokens, "card") })
 }
@@ -592,6 +615,7 @@ func (p *proposer) role(a *arg) {
 	p.because("roles."+a.name, "%s", why)
 	if kind != "" {
 		p.f.Flow.Kinds[a.name] = kind
+		p.because("values."+a.name, "%s", why)
 	}
 	if a.proof(p) {
 		p.f.Flow.Challenge = append(p.f.Flow.Challenge, a.name)
@@ -632,6 +656,8 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 		return sallyport.Control, "", "a switch"
 	case a.proof(p):
 		return sallyport.Credential, lexicon.Code, "a one-time code"
+	case p.does(lexicon.Delete) && (last == "key" || last == "token") && a.has(keyOwners):
+		return sallyport.Selector, "", "which secret"
 	case a.has(secretArgs) && !number || (last == "key" || last == "token") && (a.has(keyOwners) || len(a.tokens) == 1 && last == "token"):
 		if last == "strength" || last == "length" || last == "policy" {
 			return sallyport.Value, "", "about a secret"
@@ -651,10 +677,11 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 	case last == "code":
 		return sallyport.Value, lexicon.Code, "a code"
 	}
+	if last == "attachment" && !read {
+		return sallyport.Selector, "", "what is sent along"
+	}
 	if a.is("object") || a.items == "object" {
 		switch {
-		case a.has(words("attachment")):
-			return sallyport.Selector, "", "what is sent along"
 		case read:
 			return sallyport.Selector, "", "a structure, in a read"
 		case a.has(words("content body block edit")):
@@ -691,7 +718,7 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 	}
 	switch {
 	case idArgs[last]:
-		party := a.has(partyArgs) && (reaches || p.does(lexicon.Book))
+		party := a.has(partyArgs) && (reaches || p.does(lexicon.Book) || p.does(lexicon.Exec)) || p.does(lexicon.Pay) && a.has(words("account wallet card bank"))
 		switch {
 		case read, !party || a.has(fromArgs) && !a.has(intoArgs):
 			return sallyport.Selector, lexicon.ID, "an id"
@@ -713,7 +740,7 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 		return sallyport.Value, "", "a property"
 	case last == "service" || last == "function":
 	case amountArgs[last] || number && amountArgs[a.tokens0()]:
-		if last == "number" && !number {
+		if (last == "number" || last == "value") && !number {
 			break
 		}
 		return sallyport.Value, lexicon.Amount, "a number"
@@ -727,6 +754,13 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 		switch {
 		case read:
 			return sallyport.Selector, lexicon.Path, "which file"
+		case p.does(lexicon.Copy) && !a.has(intoArgs) && p.fetches() && a.has(words("cloud remote shared")),
+			p.does(lexicon.Copy) && !a.has(intoArgs) && (slices.Contains(p.name.verbs, "move") || slices.Contains(p.name.verbs, "copy") || slices.Contains(p.name.verbs, "rename")):
+			return sallyport.Selector, lexicon.Path, "which file"
+		case p.does(lexicon.Copy) && p.fetches():
+			return sallyport.Target, lexicon.Path, "where it is put"
+		case p.does(lexicon.Copy) && a.has(words("cloud remote dest bucket folder")) && !a.has(words("local source")):
+			return sallyport.Target, lexicon.Path, "where it is put"
 		case source, p.does(lexicon.Delete), p.does(lexicon.Grant), p.does(lexicon.Send), p.does(lexicon.Post):
 			return sallyport.Selector, lexicon.Path, "which file"
 		case made && p.f.Class != sallyport.Act:
@@ -747,12 +781,14 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 			return where(sallyport.Target), lexicon.Name, "where it is put"
 		}
 		return sallyport.Selector, lexicon.Name, "which repository"
+	case !read && last == "name" && a.has(words("first last middle full family given display nick preferred")):
+		return sallyport.Value, "", "a property"
+	case a.has(words("phone mobile")) && !read && !p.does(lexicon.Delete):
+		return sallyport.Target, lexicon.Name, "a phone number"
 	case a.has(partyArgs) && !(last == "name" && !reaches):
 		switch {
 		case a.has(fromArgs) && !a.has(intoArgs) && last != "to":
 			return sallyport.Selector, lexicon.Name, "where it comes from"
-		case last == "phone" && !p.does(lexicon.Send):
-			return sallyport.Value, "", "a property"
 		case read:
 			return sallyport.Selector, lexicon.Name, "who or what"
 		case p.does(lexicon.Revoke) && !p.does(lexicon.Grant), p.does(lexicon.Delete):
@@ -781,12 +817,21 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 			return sallyport.Target, lexicon.Name, "what is booked, bought or written to"
 		}
 		return sallyport.Selector, lexicon.Name, "which one"
+	case last == "value" || last == "expression":
+		return sallyport.Value, lexicon.FreeText, "a text"
+	case last == "thought":
+		return sallyport.Content, lexicon.FreeText, "free text"
 	case valueArgs[last]:
 		return sallyport.Value, "", "a property"
 	case read:
 		return sallyport.Selector, "", "unknown, in a read"
 	}
 	return sallyport.Target, "", "unknown, in a call that changes something"
+}
+
+// fetches reports whether the tool brings something here.
+func (p *proposer) fetches() bool {
+	return words("download pull clone import fetch").first(p.name.verbs) != ""
 }
 
 func (a *arg) tokens0() string {
@@ -891,15 +936,20 @@ func (p *proposer) result() {
 		urls = urls || k == lexicon.URL
 	}
 	record, text, why := sallyport.Vouched, sallyport.Untrusted, "its own records; what people wrote into them is not its own"
+	head := ""
+	if p.name.things > 0 {
+		head = p.name.nouns[p.name.things-1]
+	}
 	switch {
 	case has(ownNouns) != "" || slices.ContainsFunc(lexicon.Tokens(p.f.Tool), func(t string) bool { return ownNouns[t] }):
 		text, why = sallyport.Partner, "what the user sent"
 	case p.unsure || p.does(lexicon.Exec):
 		record, why = sallyport.Untrusted, "nobody knows what comes back"
-	case urls, has(webNouns) != "", strings.Contains(p.about, "web search"), strings.Contains(p.about, "search the web"), strings.Contains(p.about, "web page"), strings.Contains(p.about, "webpage"):
+	case urls, webNouns.first(p.name.nouns) != "", webNouns.first(p.name.verbs) != "", strings.Contains(p.about, "web search"), strings.Contains(p.about, "search the web"), strings.Contains(p.about, "web page"), strings.Contains(p.about, "webpage"):
 		record, why = sallyport.Untrusted, "pages, reviews and downloads are anybody's"
-	case p.does(lexicon.Read) && p.hasPath() || p.does(lexicon.Read) && has(words("query sql database memory graph observation log")) != "":
+	case p.does(lexicon.Read) && p.hasPath() || p.does(lexicon.Read) && words("query sql database memory graph observation log").first(p.name.nouns) != "":
 		record, why = sallyport.Untrusted, "it holds what anybody wrote into it"
+	case personNouns[head] && p.does(lexicon.Read):
 	case has(mailNouns) != "" && p.does(lexicon.Read):
 		record, why = sallyport.Partner, "others write it, under a name"
 	}
@@ -914,8 +964,8 @@ func (p *proposer) result() {
 	}
 	if has(moneyNouns) != "" && record == sallyport.Vouched {
 		f.Directory = true
-		f.Free = []string{"description", "memo", "note", "reference", "subject"}
-		p.because("result", "an own ledger, in which whoever pays writes some fields")
+		f.Free = []string{"reference"}
+		p.because("result", "an own ledger, in which whoever pays writes the reference")
 	}
 	if has(words("message channel dm conversation")) != "" && has(words("email mail inbox sms")) == "" && record == sallyport.Partner {
 		f.Author = []string{"author", "sender", "user"}
@@ -931,7 +981,7 @@ func (p *proposer) result() {
 // hasPath reports whether the call reads a file by its path, so that the
 // whole answer is the file's.
 func (p *proposer) hasPath() bool {
-	if lists := words("list stat tree ls search find info metadata size"); lists.first(p.name.verbs) != "" {
+	if lists := words("list stat tree ls search find info metadata size"); lists.first(p.name.verbs) != "" || lists.first(p.name.nouns) != "" {
 		return false
 	}
 	for name, k := range p.f.Flow.Kinds {

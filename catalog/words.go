@@ -15,18 +15,18 @@ import (
 var toolVerbs = map[lexicon.Op]string{
 	lexicon.Read: `get list read search find fetch ~query show view describe look lookup check retrieve display browse inspect
 		scan summarize summarise analyze analyse calculate compute ~estimate predict ~forecast compare ~preview peek stat detect
-		identify ~extract parse translate geocode think recall track ~monitor ~watch ~poll wait ping echo ~measure
-		explain suggest recommend ~filter validate lint count whoami diff discover capture enumerate explore access
+		identify ~extract parse translate geocode think recall ~track ~monitor ~watch ~poll wait ping echo ~measure
+		explain suggest recommend ~filter validate lint count whoami diff discover capture enumerate ~explore ~access
 		introspect examine locate ls cat ~head tail grep glob ~tree hover ~screenshot ~quote`,
-	lexicon.Send: `send reply respond forward notify resend dispatch remind ~email ~mail ~message ~dm ~sms ~text ~contact ~call
+	lexicon.Send: `send ~reply respond forward notify resend ~dispatch ~remind ~email ~mail ~message ~dm ~sms ~text ~contact ~call
 		~dial ~phone ~fax ~alert ~page ~broadcast ~chat tell inform answer`,
-	lexicon.Post: `publish ~post tweet retweet repost announce react ~vote upvote downvote like unlike ~rate ~comment ~review
-		follow unfollow advertise`,
+	lexicon.Post: `publish ~post ~tweet ~retweet repost announce react ~vote upvote downvote like unlike ~rate ~comment ~review
+		follow unfollow advertise ~reply`,
 	lexicon.Create: `create make generate ~draft new init initialize initialise compose write save ~store ~record ~build define
 		setup provision insert ~note ~log mkdir touch scaffold spawn begin ~open compose upsert put ~commit ~branch ~tag
 		~bookmark ~issue ~schedule`,
-	lexicon.Add: `add append attach include join enroll enrol prepend`,
-	lexicon.Update: `update edit modify change set rename replace ~patch reschedule postpone adjust configure toggle ~mark ~archive
+	lexicon.Add: `add append ~input fill submit ~type attach include join enroll enrol prepend`,
+	lexicon.Update: `update organize organise group sort edit modify change set rename replace ~patch reschedule postpone adjust configure toggle ~mark ~archive
 		unarchive ~close reopen ~pin unpin mute unmute enable disable increase decrease ~exchange upsert write alter overwrite
 		reset restore revert undo ~merge rebase ~star unstar ~flag resolve ~complete assign unassign ~label turn
 		transition ~snooze unsubscribe subscribe activate deactivate suspend correct amend ~switch select ~scale swap
@@ -45,7 +45,7 @@ var toolVerbs = map[lexicon.Op]string{
 		scp rsync replicate rename`,
 	lexicon.Exec: `~run execute exec eval evaluate invoke trigger launch start restart stop deploy install apply submit click
 		~type ~press fill navigate drag ~input ~control ~play ~handle manage ~process perform do compile rollback ~drain cordon
-		~hand ~go reboot resume pause retry rerun ~command ~shell ~script ~terminal ~ssh ~use simulate train manipulate`,
+		~hand ~go reboot resume pause retry rerun ~command ~shell ~script ~terminal ~ssh ~use simulate train manipulate give`,
 }
 
 // verbWord is a verb of a tool's name.
@@ -87,13 +87,14 @@ var whereWords = words("to in into on onto from of at within inside under")
 // Nouns, by what an effect on them means. They are canonical nouns of the
 // lexicon, or words of a name.
 var (
-	moneyNouns  = words("payment refund money fund payout transaction iban wallet loan order cart checkout invoice stock charge ether subscription")
+	moneyNouns  = words("payment refund money fund payout transaction iban wallet loan order cart checkout invoice stock charge ether")
 	ordersNouns = words("order cart checkout subscription")
+	bookNouns   = words("request booking reservation appointment shipment prescription order subscription trip")
 	secretNouns = words("password key secret token credential authentication passphrase 2fa mfa passkey apikey vault")
 	peopleNouns = words("user member participant attendee guest collaborator membership contributor assignee role permission access group team sharing ownership privilege policy admin")
 	powerNouns  = words("role permission access sharing ownership privilege policy admin webhook visibility privacy firewall collaborator member membership")
 	accountNoun = words("account profile user customer address setting preference policy info information")
-	deployNouns = words("deployment release pipeline workflow server container pod cluster namespace service function job instance image stack contract environment build helm chart")
+	deployNouns = words("deployment release pipeline workflow server container pod cluster namespace service function job instance image stack contract environment build helm chart applet automation zap rule trigger macro cron")
 	publicNouns = words("comment post tweet review issue pull pr gist release reply blog article page website webpage discussion merge")
 	talkNouns   = words("message email channel dm sms mail thread chat")
 	webNouns    = words("web page webpage url site website browse browser review rating news article rss feed download html scrape")
@@ -109,9 +110,9 @@ var (
 // are.
 var (
 	restrictedWords   = words("password secret credential token key passport ssn medical health genetic prescription patient criminal clinical")
-	confidentialWords = words("email mail message inbox file document account transaction balance payment invoice statement user customer contact profile order reservation booking database query sql chat dm history card address salary memory note record sms personal")
+	confidentialWords = words("email mail message inbox file document account transaction balance payment invoice statement user customer contact profile order reservation booking database query sql chat dm history card address salary memory note record sms personal cart wishlist location shipment package discount note")
 	internalWords     = words("calendar event task issue ticket project repository repo channel team member page pull branch commit job board device reminder list directory folder directories")
-	publicWords       = words("weather hotel restaurant flight airport product news map direction route web webpage website url search time day date location review rating price stock currency exchange train car company rental city word definition docs documentation calculate")
+	publicWords       = words("weather hotel restaurant flight airport product news map direction route review post tweet time day date rating price stock currency exchange train car company rental city word definition docs documentation calculate")
 )
 
 // The third person and the infinitive of these verbs in a description say
@@ -124,7 +125,7 @@ var effectVerbs = map[string]lexicon.Op{
 	"overwrite": lexicon.Delete, "wipe": lexicon.Delete, "terminate": lexicon.Delete, "purge": lexicon.Delete,
 	"publish": lexicon.Post, "post": lexicon.Post, "upload": lexicon.Copy, "submit": lexicon.Exec, "execute": lexicon.Exec, "run": lexicon.Exec,
 	"trigger": lexicon.Exec, "perform": lexicon.Exec, "invoke": lexicon.Exec, "deploy": lexicon.Exec, "install": lexicon.Exec,
-	"revoke": lexicon.Revoke, "transfer": lexicon.Pay, "create": lexicon.Create, "update": lexicon.Update, "modify": lexicon.Update, "write": lexicon.Update,
+	"revoke": lexicon.Revoke, "transfer": lexicon.Grant, "create": lexicon.Create, "update": lexicon.Update, "modify": lexicon.Update, "write": lexicon.Update,
 }
 
 // What a description calls a thing that cannot be undone.

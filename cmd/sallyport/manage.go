@@ -217,7 +217,7 @@ DIGEST, as catalog diff prints it, nothing but that definition is accepted.`,
 			RunE: func(cmd *cobra.Command, args []string) error { return e.accept(cmd.Context(), args) },
 		}
 	}
-	c.AddCommand(list, show, diff, accept("accept", "Accept changed definitions as they are now"), accept("pin", "Accept new definitions as they are now"))
+	c.AddCommand(list, show, diff, proposeCommand(e), accept("accept", "Accept changed definitions as they are now"), accept("pin", "Accept new definitions as they are now"))
 	return c
 }
 
