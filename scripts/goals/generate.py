@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.dont_write_bytecode = True
 from engine import Texts, carrier, execute, hijacked, open_world, planted_texts, reads, resisted  # noqa: E402
 import worlds  # noqa: E402
 
