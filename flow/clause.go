@@ -3,6 +3,8 @@ package flow
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/lexicon"
 )
@@ -26,6 +28,9 @@ func (c *compiler) finish() {
 	var before []*Operation // what "it" and "there" may mean, the nearest last
 	for _, b := range c.ops {
 		op := c.clause(b)
+		if in(lexicon.Delegate, b.verb.Base) && b.verb.Base != "run" && (meets(op.Nouns, []string{"task"}) || meets(op.Words, []string{"action", "step", "instruction", "task", "request", "thing"})) {
+			continue // "perform the following tasks": the list says which
+		}
 		c.refer(op, b, before)
 		op.resolve()
 		if len(op.Ops) == 0 {
@@ -102,7 +107,7 @@ const (
 func (c *compiler) clause(b *building) *Operation {
 	o := &Operation{Verb: b.verb.Base, Ops: slices.Clone(b.verb.Ops), implied: b.verb.Implied}
 	switch b.verb.Base {
-	case "make", "do", "get", "give", "take", "set", "put", "use", "perform", "set up", "arrange", "write", "place", "request", "enter", "add":
+	case "make", "do", "get", "give", "take", "set", "put", "use", "perform", "write", "place", "request", "enter", "add":
 		o.generic = true
 	}
 	last := max(b.main.to, b.end)
@@ -111,6 +116,10 @@ func (c *compiler) clause(b *building) *Operation {
 		c.phrase(o, b, b.subject, object)
 	}
 	c.phrase(o, b, b.main, object)
+	// "in the channel" is where it goes unless "to" says where.
+	if len(only(o.Dest, lexicon.Place)) == 0 {
+		o.noun(&o.Dest, o.where...)
+	}
 	for _, s := range b.clause {
 		if s.from < s.to {
 			o.ranges = append(o.ranges, [2]int{c.words[s.from].start, c.words[s.to-1].end})
@@ -170,7 +179,7 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 			o.Many = true
 		}
 		if in(lexicon.People, low) && low != "group" && low != "all" && !(w.capital && i > s.from) {
-			if low != "me" && low != "myself" && ph != inside {
+			if low != "me" && low != "myself" && low != "them" && low != "her" && low != "him" && ph != inside {
 				o.Person = true
 			}
 		}
@@ -213,11 +222,20 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 			if ph == object || ph == aim || ph == place || ph == origin || ph == near && low != "one" {
 				o.Anaphora = true
 			}
-			if low == "him" || low == "her" || low == "them" {
+			if low == "him" || low == "her" {
 				o.Person = o.Person || ph != origin
+			}
+			// "message them", "send it to them": people. Of "add them to" the
+			// earlier clause decides, see refer.
+			if low == "them" && (addresses(b.verb) && (i == s.from || ph == aim)) {
+				o.Person = true
 			}
 			if low == "there" || low == "here" {
 				o.noun(&o.aims, "there")
+				o.somewhere = true
+			}
+			if low == "both" || low == "them" {
+				o.several = true
 			}
 			continue
 		}
@@ -227,8 +245,12 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 				continue
 			}
 		}
+		if low == "order" && c.low(i-1, s.to) == "in" || low == "order" && c.low(i-2, s.to) == "in" && c.low(i-1, s.to) == "the" {
+			ph = inside // "in order to", "in the order they are given"
+			continue
+		}
 		nn := c.nounAt(i, s.to)
-		if w.capital && i > s.from && (nn.n == 0 || !lexicon.Known(low)) && w.low != "i" {
+		if w.capital && !c.opens(i) && (nn.n == 0 || !lexicon.Known(low)) && w.low != "i" {
 			i = c.name(o, i, s, ph, put)
 			determined = false
 			continue
@@ -243,7 +265,18 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 				ph = ph2
 				continue
 			}
+			if w.start > 0 && c.e.text.raw[w.start-1] == '#' {
+				c.put(o, noun{word: "channel", kinds: []string{"channel"}, n: 1}, i, s, ph)
+				continue
+			}
+			if _, isNumber := number(low); isNumber || timeOfDay(low) {
+				o.time = o.time || ph != inside && timeOfDay(low)
+				continue
+			}
 			if c.literal(low, i) {
+				if ph == aim || ph == place {
+					o.somewhere = true
+				}
 				c.put(o, noun{word: lexicon.Base(low), n: 1}, i, s, ph)
 			}
 			determined = false
@@ -257,6 +290,9 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 		determined = false
 	}
 }
+
+// opens reports the first word of a sentence, which has a capital anyway.
+func (c *compiler) opens(i int) bool { return i == 0 || c.words[i-1].sort == anEnd }
 
 // nounFollows reports that a noun, possibly after adjectives, stands at i.
 func (c *compiler) nounFollows(i, to int) bool {
@@ -305,13 +341,17 @@ func (c *compiler) preposition(i int, s span, ph phase, put bool) (phase, int) {
 		if low == "as" && next == "well" {
 			return ph, 2
 		}
+		if low == "of" && ph == object && quantity(c.low(i-1, s.to)) {
+			return ph, 1
+		}
 		return near, 1
 	case "to", "into", "onto", "via", "toward", "towards":
 		return aim, 1
-	case "from", "per", "using":
-		if low == "using" || low == "per" {
-			return aim, 1
-		}
+	case "using":
+		return aim, 1
+	case "per":
+		return near, 1
+	case "from":
 		return origin, 1
 	case "in", "on", "at", "inside", "within", "upon":
 		if ph == inside {
@@ -338,6 +378,21 @@ func putsSomewhere(v lexicon.VerbInfo) bool {
 	return slices.ContainsFunc(v.Ops, func(op lexicon.Op) bool {
 		return op == lexicon.Send || op == lexicon.Post || op == lexicon.Create || op == lexicon.Add || op == lexicon.Book || op == lexicon.Copy
 	})
+}
+
+// addresses reports a verb of which the object is who it reaches.
+func addresses(v lexicon.VerbInfo) bool {
+	return slices.ContainsFunc(v.Ops, func(op lexicon.Op) bool { return op == lexicon.Send || op == lexicon.Grant || op == lexicon.Revoke }) && v.Base != "add" && v.Base != "remove"
+}
+
+// quantity reports a word after which "of" goes on with the object itself:
+// "each of the files".
+func quantity(w string) bool {
+	switch w {
+	case "rest", "list", "lot", "number", "couple", "pair", "majority", "remainder", "bunch", "set", "batch", "kind", "sort", "type":
+		return true
+	}
+	return in(lexicon.Many, w) || in(lexicon.Open, w) || w == "one" || w == "none"
 }
 
 // put files a noun under where it stands. Before another noun it only
@@ -387,7 +442,7 @@ func (c *compiler) put(o *Operation, n noun, i int, s span, ph phase) {
 		if slices.ContainsFunc(o.Ops, func(op lexicon.Op) bool {
 			return op == lexicon.Send || op == lexicon.Post || op == lexicon.Create || op == lexicon.Add || op == lexicon.Book || op == lexicon.Copy
 		}) {
-			o.noun(&o.Dest, n.kinds...)
+			o.noun(&o.where, n.kinds...)
 		}
 		o.noun(&o.from, n.kinds...)
 		o.noun(&o.Sources, n.kinds[:min(1, len(n.kinds))]...)
@@ -414,6 +469,13 @@ func (c *compiler) valueIn(o *Operation, b *building, i int, s span, ph phase, p
 		o.Quoted = append(o.Quoted, w.text)
 	}
 	shape := shapes[w.kind]
+	o.time = o.time || ph != inside && w.kind == lexicon.Date
+	if w.kind == lexicon.Name && (ph == place || ph == aim && !unicode.IsUpper(firstRune(w.text))) {
+		o.somewhere = true
+	}
+	if ph != inside && (w.kind == lexicon.Amount || w.kind == lexicon.Account) {
+		o.amount = true
+	}
 	// "file 'x'", "channel 'general'": the noun says more than the shape.
 	switch ph {
 	case object:
@@ -429,14 +491,11 @@ func (c *compiler) valueIn(o *Operation, b *building, i int, s span, ph phase, p
 			o.noun(&o.Dest, shape)
 			o.noun(&o.aims, shape)
 		}
-		if i > s.from && c.low(i-1, s.to) == "to" && w.kind == lexicon.Name {
-			c.followed(o, i, s)
-		}
 	case place, origin:
 		if shape != "" && w.kind != lexicon.Amount {
 			o.noun(&o.from, shape)
-			if ph == place && put {
-				o.noun(&o.Dest, shape)
+			if ph == place && put && !(i > s.from && c.low(i-1, s.to) == "at" && len(o.Near) > 0) {
+				o.noun(&o.where, shape)
 			}
 		}
 		if w.kind != lexicon.Amount && w.kind != lexicon.Date && w.kind != lexicon.FreeText {
@@ -455,8 +514,27 @@ func (c *compiler) valueIn(o *Operation, b *building, i int, s span, ph phase, p
 	}
 }
 
-// followed reads the noun after a name: "the 'general' channel".
-func (c *compiler) followed(o *Operation, i int, s span) {}
+func firstRune(s string) rune { r, _ := utf8.DecodeRuneInString(s); return r }
+
+// number reports digits, possibly with separators or an ordinal's ending.
+func number(w string) (string, bool) {
+	n := strings.TrimRight(w, "stndrh")
+	return n, n != "" && w[0] >= '0' && w[0] <= '9' && allDigits(strings.NewReplacer(":", "", "-", "", "/", "").Replace(n))
+}
+
+// timeOfDay reports "3pm", "tomorrow", "monday", "12:30".
+func timeOfDay(w string) bool {
+	switch w {
+	case "today", "tomorrow", "tonight", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "noon", "midnight", "morning", "afternoon", "evening", "weekend":
+		return true
+	}
+	for _, end := range []string{"am", "pm", "h"} {
+		if n, ok := strings.CutSuffix(w, end); ok && allDigits(n) && len(n) <= 4 {
+			return true
+		}
+	}
+	return false
+}
 
 // isSaid reports that what is quoted at i is to be said as it stands, rather
 // than a name: it is long, or the words before it say so.
@@ -490,6 +568,10 @@ func (c *compiler) name(o *Operation, i int, s span, ph phase, put bool) int {
 		k++
 	}
 	from, to := c.words[i].start, c.words[k-1].end
+	o.people = true
+	if ph == place {
+		o.somewhere = true
+	}
 	o.Values = append(o.Values, lexicon.Span{Kind: lexicon.Name, Text: c.e.text.raw[from:to], Start: from, End: to})
 	next := c.nounAt(min(k, len(c.words)-1), s.to)
 	person := k >= s.to || next.n == 0 || c.words[k].low == "'s"
@@ -529,11 +611,13 @@ func (c *compiler) openRef(o *Operation, i int, s span) {
 // were about.
 func (c *compiler) refer(o *Operation, b *building, before []*Operation) {
 	bare := len(o.Nouns) == 0 && !slices.ContainsFunc(o.Values, func(v lexicon.Span) bool { return v.Kind == lexicon.Path || v.Kind == lexicon.URL })
+	if o.several && o.people && addresses(b.verb) || o.several && o.people && (b.verb.Base == "remove" || b.verb.Base == "add") {
+		o.Person = true
+	}
+	defer c.subject(o, b)
 	if len(before) == 0 {
-		if o.Anaphora {
-			for _, s := range c.carryBefore(b) {
-				o.ranges = append(o.ranges, s)
-			}
+		if o.Anaphora && b.at > 0 {
+			o.ranges = append(o.ranges, [2]int{0, c.words[b.at].start})
 		}
 		return
 	}
@@ -547,7 +631,10 @@ func (c *compiler) refer(o *Operation, b *building, before []*Operation) {
 		if o.Anaphora {
 			o.ranges = append(o.ranges, p.ranges...)
 		}
-		if bare && o.Anaphora && !o.hasNouns() {
+		if hasAny(c, b, "them", "these", "those") && meets(p.Nouns, persons) {
+			o.Person = true
+		}
+		if bare && o.Anaphora && !o.hasNouns() && !addresses(b.verb) && !(len(b.verb.Ops) > 0 && b.verb.Ops[0] == lexicon.Post) {
 			o.noun(&o.Nouns, p.Nouns...)
 			o.noun(&o.Words, p.Words...)
 			o.noun(&o.Near, p.Near...)
@@ -555,7 +642,6 @@ func (c *compiler) refer(o *Operation, b *building, before []*Operation) {
 				o.head = p.head
 			}
 			o.Many = o.Many || p.Many && hasAny(c, b, "them", "these", "those", "each", "all")
-			o.Person = o.Person || p.Person && hasAny(c, b, "him", "her", "them")
 		}
 		if slices.Contains(o.aims, "there") {
 			for _, n := range slices.Concat(p.Nouns, p.Dest, p.from, p.Near) {
@@ -570,12 +656,27 @@ func (c *compiler) refer(o *Operation, b *building, before []*Operation) {
 	}
 }
 
-// carryBefore is the text before the first operation, as bytes.
-func (c *compiler) carryBefore(b *building) [][2]int {
-	if b.at == 0 {
-		return nil
+// subject finds what "it" means in the statements before an operation: "My
+// new address is ... Please change it."
+func (c *compiler) subject(o *Operation, b *building) {
+	if !o.Anaphora || o.hasNouns() || addresses(b.verb) {
+		return
 	}
-	return [][2]int{{0, c.words[b.at].start}}
+	for k := len(b.clause) - 1; k >= 0; k-- {
+		s := b.clause[k]
+		if s.from >= b.at || s.to > b.at {
+			continue
+		}
+		var told Operation
+		c.phrase(&told, &building{}, s, object)
+		if told.hasNouns() {
+			o.noun(&o.Nouns, told.Nouns...)
+			o.noun(&o.Words, told.Words...)
+			o.noun(&o.Near, told.Near...)
+			o.head = told.head
+			return
+		}
+	}
 }
 
 func hasAny(c *compiler, b *building, low ...string) bool {
@@ -605,36 +706,42 @@ func (o *Operation) resolve() {
 	if len(o.Ops) < 2 {
 		return
 	}
-	var keep []lexicon.Op
-	about := slices.Concat(o.Nouns, o.Dest)
-	if o.head != "" {
+	// Strong is what the objects allow, rest what is left when the sentence
+	// names no object.
+	var strong, rest []lexicon.Op
+	about := slices.Concat(o.Nouns, o.Dest, o.from)
+	if o.head != "" || !o.hasNouns() {
 		about = append(about, o.Near...)
 	}
-	matched := false
 	for _, op := range o.Ops {
 		implied := o.implied[op]
 		switch {
 		case len(implied) == 0:
-			keep = append(keep, op)
-		case meets(implied, o.Nouns) || o.head != "" && meets(implied, o.Near) || op == lexicon.Pay && o.money() || !o.hasNouns() && op != lexicon.Pay && meets(implied, o.Dest):
-			keep = append(keep, op)
-			matched = true
+			strong = append(strong, op)
+		case meets(implied, o.Nouns) || op == lexicon.Pay && o.money():
+			strong = append(strong, op)
 		case (op == lexicon.Send || op == lexicon.Grant) && o.Person && !meets(o.Nouns, []string{"payment"}) || op == lexicon.Send && meets(o.Dest, []string{"email", "message", "channel"}):
-			keep = append(keep, op)
-		case !o.hasNouns() && !o.generic && op != lexicon.Pay && op != lexicon.Auth:
-			keep = append(keep, op)
+			strong = append(strong, op)
+		case (!o.hasNouns() || o.head != "") && meets(implied, about):
+			strong = append(strong, op)
+		case !o.hasNouns() && op != lexicon.Pay && op != lexicon.Auth:
+			rest = append(rest, op)
 		}
 	}
-	_ = matched
-	_ = about
-	if len(keep) > 0 {
-		o.Ops = keep
+	if meets(o.Dest, []string{"calendar"}) && !slices.Contains(strong, lexicon.Create) && slices.Contains(o.Ops, lexicon.Add) {
+		strong = append(strong, lexicon.Create)
+	}
+	switch {
+	case len(strong) > 0:
+		o.Ops = strong
+	case len(rest) > 0:
+		o.Ops = rest
 	}
 }
 
 // money reports an amount among what is sent, bought or split.
 func (o *Operation) money() bool {
-	return meets(o.Nouns, []string{"payment", "invoice", "refund"}) || slices.ContainsFunc(o.Values, func(v lexicon.Span) bool { return v.Kind == lexicon.Amount || v.Kind == lexicon.Account })
+	return meets(o.Nouns, []string{"payment", "invoice", "refund"}) || o.amount
 }
 
 // forMe reports that the first word after the verb is "me" or "us".

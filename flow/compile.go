@@ -87,9 +87,10 @@ type compiler struct {
 	// carry is text before the first operation, or between two, that belongs
 	// to the next one: "For the trip to Rome: ..."
 	carry []span
-	// inert says that what follows, up to the end of the line, is what
-	// somebody is to be told.
-	inert bool
+	// inert says that what follows is what somebody is to be told: up to the
+	// end of the line, or, in a block, up to the next item of a list or a
+	// sentence that begins with "Then" or the like.
+	inert, block bool
 	// pending is what a statement spoke of and nobody asked for yet: "I have
 	// not paid the bill. Please do it."
 	pending []*building
@@ -148,6 +149,12 @@ func (c *compiler) verbAt(i, to int) (v lexicon.VerbInfo, n int) {
 		v, _ := lexicon.Verb(base)
 		return c.particle(v, i, to), 1
 	}
+	if lexicon.Starts(w.low) {
+		// "let Ann know", "take the book out of": no verb without its end.
+		if v := c.particle(lexicon.VerbInfo{Base: w.low}, i, to); len(v.Ops) > 0 {
+			return v, 1
+		}
+	}
 	return v, 0
 }
 
@@ -189,16 +196,22 @@ func (c *compiler) sentence(from, to int) {
 	words := c.words
 	hard := to < len(words) && words[to].hard
 	defer func() {
-		if hard {
+		if hard && !c.block {
 			c.inert = false
 		}
 	}()
 	if c.inert {
-		if !in(lexicon.Sequence, words[from].low) || words[from].sort != aWord {
+		item := c.block && from > 0 && words[from-1].item
+		if !item && (!in(lexicon.Sequence, words[from].low) || words[from].sort != aWord) {
 			c.attach(span{from, to})
 			return
 		}
-		c.inert = false
+		c.inert, c.block = false, false
+	}
+	if l := c.label(from, to); l != 0 {
+		c.inert, c.block = true, l == 2
+		c.attach(span{from, to})
+		return
 	}
 	asks := to < len(words) && words[to].question
 	opened := len(c.ops)
@@ -229,6 +242,21 @@ func (c *compiler) sentence(from, to int) {
 	}
 	first.clause = append(first.clause, c.carry...)
 	c.carry = nil
+}
+
+// label reports a line like "Subject: ..." (1) or "Body: ..." (2), which is
+// what a message is to say: the first to the end of its line.
+func (c *compiler) label(from, to int) int {
+	if from+1 >= to || c.words[from].sort != aWord || c.words[from+1].sort != aMark || c.words[from+1].low != ":" {
+		return 0
+	}
+	switch c.words[from].low {
+	case "subject", "title", "headline", "caption", "re":
+		return 1
+	case "body", "message", "text", "content", "contents", "description", "mail", "email", "question", "comment", "reply", "letter", "post", "quote":
+		return 2
+	}
+	return 0
 }
 
 // attach gives a range without a command to the operation before it. Before
@@ -324,6 +352,20 @@ func (c *compiler) mood(p, to int, asks bool) (m mode, cmd bool, start int) {
 	}
 	if w.low == "ensure" || w.low == "go" || w.low == "take" || w.low == "keep" {
 		return command, true, p
+	}
+	// An unknown verb: "Concatenate the messages and post them".
+	for k := p + 1; k < to; k++ {
+		x := words[k]
+		if x.sort == aMark || x.low == "and" || x.low == "then" {
+			return command, false, p
+		}
+		if x.sort != aWord {
+			continue
+		}
+		_, form := lexicon.FormOf(x.low)
+		if in(lexicon.Modal, x.low) || form == lexicon.Past && k == p+1 || form == lexicon.Third && k == p+1 && len(lexicon.Nouns(x.low)) == 0 || x.low == "is" || x.low == "are" || x.low == "was" || x.low == "were" || x.low == "has" || x.low == "have" || x.low == "had" || x.low == "am" {
+			return statement, false, p
+		}
 	}
 	return statement, false, p
 }
@@ -475,7 +517,7 @@ func (s *walker) run(i int) {
 			s.cmd = s.cmd || s.mode == command || s.current != nil
 			i++
 			continue
-		case "please", "kindly":
+		case "please", "pls", "plz", "kindly":
 			s.cmd, s.negative, s.relative, s.sub = true, false, false, false
 			s.mode = command
 			i++
@@ -515,6 +557,14 @@ func (s *walker) run(i int) {
 			i++
 			continue
 		case "you":
+			if !s.relative && (prev == "can" || prev == "could" || prev == "would" || prev == "will") {
+				// "..., could you send": a request in the middle.
+				if p := words[max(i-2, s.from)]; i-1 == s.from || i-2 >= s.from && (p.sort == aMark || p.low == "and" || p.low == "but" || p.low == "so" || p.low == "then" || in(lexicon.Adverb, p.low)) {
+					s.mode, s.cmd, s.sub, s.negative = command, true, false, false
+					i++
+					continue
+				}
+			}
 			// "you must send", "you can pay", "I need you to"
 			if i+1 < to && s.mode != question && !s.relative {
 				k := i + 1
@@ -574,8 +624,15 @@ func (s *walker) run(i int) {
 				continue
 			}
 		}
-		if s.delegation(i) {
+		if s.delegation(i) || s.asTheySay(i) {
 			c.e.Delegates = true
+		}
+		if (w.low == "need" || w.low == "want" || w.low == "like") && s.mode != question && s.current == nil {
+			if v, ok := s.wanted(i); ok {
+				s.open(v, i, 1, false)
+				i++
+				continue
+			}
 		}
 		// An adverb leaves the place open.
 		if s.cmd && in(lexicon.Adverb, w.low) {
@@ -617,10 +674,8 @@ func (s *walker) mark(i int) int {
 			}
 			if s.current != nil && s.inertAfter(i) {
 				s.quiet, s.finite = true, true
-				if i+1 == to || c.words[to].hard && i+1 >= to {
-					c.inert = true
-				}
-				c.inert = c.inert || to < len(words) && !words[to].hard
+				c.inert = true
+				c.block = i+1 == to // what is said stands in the lines below
 				return i + 1
 			}
 		}
@@ -981,8 +1036,10 @@ func (s *walker) causative(v lexicon.VerbInfo, i, n int) bool {
 			s.necessity = true
 			return true
 		}
-	case "check", "confirm", "verify":
-		// "check that it is sent" asks to look.
+	case "note", "remember", "keep":
+		if next := c.low(i+n, to); next == "that" || next == "in" {
+			return true // "note that ..."
+		}
 	case "do":
 		return true
 	}
@@ -1258,4 +1315,46 @@ func (s *walker) delegation(i int) bool {
 		}
 	}
 	return false
+}
+
+// asTheySay reports "as he says", "the way Ann wants it" at i.
+func (s *walker) asTheySay(i int) bool {
+	c, to := s.c, s.to
+	if w := c.low(i, to); (w != "as" && w != "like" && w != "way" && w != "how") || s.mode == question || s.quiet || s.negative {
+		return false
+	}
+	for k := i + 1; k < to && k < i+4; k++ {
+		switch c.low(k, to) {
+		case "says", "asks", "asked", "wrote", "wants", "wanted", "requests", "requested", "described", "describes", "suggests", "suggested", "instructed", "explains", "explained":
+			return k > i+1 && c.low(k-1, to) != "i" && c.low(k-1, to) != "we"
+		}
+	}
+	return false
+}
+
+// bookable are the things that "I need a ..." asks to book.
+var bookable = []string{"restaurant", "hotel", "flight", "car", "booking", "ticket", "seat", "ride", "train", "bus"}
+
+// wanted reads "I need a table for two": the thing is to be booked.
+func (s *walker) wanted(i int) (v lexicon.VerbInfo, ok bool) {
+	c, to := s.c, s.to
+	for k := s.from; k < i; k++ {
+		if w := c.words[k]; w.low != "i" && w.low != "we" && w.low != "would" && w.sort != aMark && !in(lexicon.Adverb, w.low) && !in(lexicon.Greeting, w.low) {
+			return v, false
+		}
+	}
+	switch c.low(i+1, to) {
+	case "a", "an", "another", "two", "three", "four":
+	default:
+		return v, false
+	}
+	for k := i + 2; k < to && k < i+5; k++ {
+		if n := c.nounAt(k, to); meets(n.kinds, bookable) {
+			return lexicon.Verb("book")
+		}
+		if in(lexicon.Preposition, c.low(k, to)) {
+			break
+		}
+	}
+	return v, false
 }

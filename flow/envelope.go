@@ -58,12 +58,18 @@ type Operation struct {
 	// Person says that the clause names or describes a person.
 	Person bool
 
-	implied map[lexicon.Op][]string
-	ranges  [][2]int // bytes of the words that belong to it
-	aims    []string // kinds of places that are named as destination
-	from    []string // nouns after "from", "in", "on"
-	generic bool     // the verb says little: make, do, get
-	head    string   // the last noun that is part of an object
+	implied   map[lexicon.Op][]string
+	ranges    [][2]int // bytes of the words that belong to it
+	aims      []string // kinds of places that are named as destination
+	where     []string // nouns after "in", "on", "at" where that may be the destination
+	from      []string // nouns after "from", "in", "on"
+	somewhere bool     // a place is named that no list knows: "in announcements"
+	time      bool     // a day or time stands in the clause
+	people    bool     // a name stands in it or in what it points back to
+	several   bool     // "them", "both"
+	amount    bool     // an amount or account stands in the clause
+	generic   bool     // the verb says little: make, do, get
+	head      string   // the last noun that is part of an object
 }
 
 // text is the user's words made searchable.

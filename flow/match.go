@@ -73,12 +73,41 @@ type gadget struct {
 	nouns []string
 	verbs []string
 	words []string // of its name, base form
+	// heads are the nouns of what the tool works on, without those that only
+	// say where: of "git_delete_ssh_key" the key.
+	heads []string
 }
 
 func gadgetOf(f *catalog.Facts) gadget {
 	g := gadget{ops: f.Flow.Ops, nouns: f.Flow.Nouns, verbs: f.Flow.Verbs}
-	for _, t := range lexicon.Tokens(f.Tool) {
-		g.words = append(g.words, lexicon.Base(t))
+	var named []string // every noun that the name holds
+	for i, t := range lexicon.Tokens(f.Tool) {
+		base := lexicon.Base(t)
+		g.words = append(g.words, base)
+		named = append(named, lexicon.Nouns(t)...)
+		if i > 0 && lexicon.In(lexicon.Preposition, t) {
+			break
+		}
+		if slices.Contains(g.verbs, base) {
+			continue
+		}
+		if kinds := lexicon.Nouns(t); meets(kinds, g.nouns) {
+			g.heads = nil
+			for _, k := range kinds {
+				if slices.Contains(g.nouns, k) {
+					g.heads = append(g.heads, k)
+				}
+			}
+		}
+	}
+	for _, n := range g.nouns {
+		// What the name does not hold, a person or the description says.
+		if !slices.Contains(named, n) && !slices.Contains(g.heads, n) {
+			g.heads = append(g.heads, n)
+		}
+	}
+	if len(g.heads) == 0 {
+		g.heads = g.nouns
 	}
 	return g
 }
@@ -135,6 +164,9 @@ func (e *Envelope) fits(o *Operation, g gadget) Fit {
 		}
 		best = max(best, f)
 	}
+	if best == FitNone && o.buys() && slices.Contains(g.ops, lexicon.Add) && slices.Contains(g.nouns, "cart") {
+		best = FitHard
+	}
 	if best == FitNone && literal && !does(o.Ops, []lexicon.Op{lexicon.Read}) && g.names(o.Nouns, o.Words) {
 		best = FitHard
 	}
@@ -144,11 +176,11 @@ func (e *Envelope) fits(o *Operation, g gadget) Fit {
 // names reports that a tool works on one of the nouns, or carries one of the
 // words in its name.
 func (g *gadget) names(nouns, words []string) bool {
-	if meets(g.nouns, nouns) {
+	if meets(g.heads, nouns) {
 		return true
 	}
 	for _, w := range words {
-		if len(w) > 2 && slices.Contains(g.words, w) && !slices.Contains(g.verbs, w) {
+		if len(w) > 2 && len(lexicon.Nouns(w)) == 0 && slices.Contains(g.words, w) && !slices.Contains(g.verbs, w) {
 			return true
 		}
 	}
@@ -169,32 +201,56 @@ func only(list []string, set lexicon.Set) []string {
 // what it does, are about the same object.
 func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal bool) Fit {
 	// A tool that acts on persons needs one.
-	if meets(g.nouns, persons) && !o.Person && !meets(o.Nouns, persons) && !o.Anaphora && !o.Open {
+	person := o.Person || meets(o.Nouns, persons)
+	if meets(g.nouns, persons) && !person {
 		switch does {
-		case lexicon.Grant, lexicon.Revoke:
-			return FitNone
-		case lexicon.Add:
+		case lexicon.Grant, lexicon.Revoke, lexicon.Add:
 			return FitNone
 		}
 	}
+	// What touches credentials or rights must be spoken of.
+	spoken := slices.Concat(o.Nouns, o.Near, o.Dest, o.from)
+	for _, n := range []string{"password", "key", "permission", "role", "secret"} {
+		if slices.Contains(g.heads, n) && !slices.Contains(spoken, n) && !(n == "password" && asked == lexicon.Auth && len(o.Nouns) == 0) {
+			return FitNone
+		}
+	}
+	if slices.Contains(g.nouns, "workspace") && !e.nouns["workspace"] && !literal {
+		return FitNone
+	}
 	objects := o.Nouns
+	// What the verb implies counts only for a tool that does just that.
+	var implied []string
+	if asked == does {
+		implied = o.implied[asked]
+		if o.time && slices.Contains(implied, "event") {
+			implied = []string{"event", "booking", "reminder"}
+		}
+	}
+	within := contents(slices.Concat(o.from, o.Dest))
 	switch asked {
 	case lexicon.Send, lexicon.Post:
-		return e.says(o, asked, g)
+		return e.says(o, asked, does, g)
 	case lexicon.Create:
-		if len(objects) == 0 {
-			objects = slices.Concat(only(o.aims, "place"), o.implied[asked])
-			if meets(o.aims, []string{"file"}) {
-				objects = append(objects, "file")
-			}
+		if does == lexicon.Add && (!meets(g.verbs, []string{"add", "insert", "register", "log", "record", "save", "store"}) || meets(g.nouns, persons) && !meets(o.Nouns, persons)) {
+			break // what adds to a thing does not make one
 		}
-		if meets(o.Nouns, only(o.Nouns, lexicon.Matter)) && meets(o.Dest, []string{"file"}) {
+		if meets(o.Dest, []string{"calendar"}) && meets(g.heads, []string{"event", "calendar"}) && does == lexicon.Create {
+			return FitHard
+		}
+		if len(objects) == 0 {
+			objects = implied
+		}
+		if meets(o.aims, []string{"file"}) || meets(o.where, []string{"file"}) {
 			objects = append(slices.Clone(objects), "file")
 		}
 		if g.names(objects, o.Words) {
 			return FitHard
 		}
 	case lexicon.Add:
+		if does == lexicon.Grant && !person {
+			break
+		}
 		if does == lexicon.Create {
 			if g.names(objects, o.Words) {
 				return FitHard
@@ -208,7 +264,10 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 			}
 			return FitNone
 		}
-		if g.names(slices.Concat(objects, o.Dest), o.Words) || len(objects) == 0 && meets(g.nouns, o.implied[asked]) {
+		if o.somewhere && person && meets(g.nouns, persons) && meets(g.nouns, []string{"channel", "group", "repository", "event", "board", "project"}) {
+			return FitHard
+		}
+		if g.names(slices.Concat(objects, o.Dest), o.Words) || len(objects) == 0 && meets(g.heads, implied) {
 			return FitHard
 		}
 	case lexicon.Grant:
@@ -219,30 +278,39 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 		if does == lexicon.Send && !literal {
 			return FitNone
 		}
-		if does == lexicon.Add && len(into) == 0 && !literal {
+		if does == lexicon.Add && len(into) == 0 && !literal && !o.somewhere {
 			return FitNone
 		}
-		if g.names(slices.Concat(objects, o.Dest), o.Words) || meets(g.nouns, o.implied[asked]) && (len(only(objects, lexicon.Place)) == 0) {
+		if meets(g.heads, persons) && person && (meets(g.nouns, into) || len(into) == 0) && !meets(objects, []string{"file", "folder", "page", "note"}) {
+			return FitHard
+		}
+		if g.names(slices.Concat(objects, o.Dest), o.Words) || meets(g.heads, implied) && len(only(objects, lexicon.Place)) == 0 {
 			return FitHard
 		}
 	case lexicon.Revoke, lexicon.Delete:
 		out := only(slices.Concat(o.from, o.Dest), lexicon.Place)
-		if mine := only(g.nouns, lexicon.Place); len(mine) > 0 && len(out) > 0 && !meets(mine, out) && !meets(mine, objects) {
+		if mine := only(g.nouns, lexicon.Place); len(mine) > 0 && len(out) > 0 && !meets(mine, out) && !meets(mine, objects) && !meets(mine, within) {
+			return FitNone
+		}
+		if len(within) > 0 && !meets(g.nouns, within) && !meets(g.nouns, out) {
 			return FitNone
 		}
 		if g.names(objects, o.Words) {
 			return FitHard
 		}
-		if o.head != "" && meets(g.nouns, o.Near) {
+		if o.head != "" && meets(g.heads, o.Near) {
 			return FitHard
 		}
 		// "remove Ann from the channel", "take the milk out of the cart"
-		if meets(g.nouns, out) && len(g.nouns) > 1 {
-			if meets(g.nouns, persons) == (o.Person || meets(objects, persons)) {
+		if (meets(g.nouns, out) && len(g.nouns) > 1 || meets(g.heads, within)) && !meets(g.heads, objects) {
+			if meets(g.nouns, persons) == (person && !meets(out, []string{"cart"})) {
 				return FitHard
 			}
 		}
-		if asked == lexicon.Revoke && len(objects) == 0 && o.Person && meets(g.nouns, o.implied[asked]) && len(out) == 0 {
+		if meets(g.heads, persons) && person && meets(g.nouns, out) {
+			return FitHard
+		}
+		if len(objects) == 0 && len(out) == 0 && meets(g.heads, implied) && (asked == lexicon.Delete || person) {
 			return FitHard
 		}
 	case lexicon.Update:
@@ -252,13 +320,16 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 		if (o.head != "" || len(objects) == 0) && g.names(slices.Concat(o.Near, o.from), nil) {
 			return FitHard
 		}
-		if len(objects) == 0 && meets(g.nouns, o.implied[asked]) {
+		if len(objects) == 0 && meets(g.heads, implied) {
 			return FitHard
 		}
 		if o.head != "" && lexicon.In(lexicon.Personal, o.head) && meets(g.nouns, []string{"user", "account"}) && len(o.Near) == 0 {
 			return FitHard
 		}
 	case lexicon.Pay:
+		if (o.Verb == "refund" || o.Verb == "reimburse") && !slices.Contains(g.verbs, o.Verb) && !o.amount && !person {
+			break
+		}
 		if g.names(slices.Concat(objects, o.implied[asked]), o.Words) {
 			if len(objects) > 0 && !meets(g.nouns, objects) && !o.paying() {
 				break
@@ -270,37 +341,79 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 		if g.names(all, o.Words) {
 			return FitHard
 		}
-		if len(objects) == 0 || meets(objects, []string{"booking"}) {
+		if does == lexicon.Book && (len(objects) == 0 || meets(objects, []string{"booking"})) {
 			// "a reservation at Rossi's": what kind of place may stand
 			// elsewhere in the request.
-			for _, n := range g.nouns {
+			for _, n := range g.heads {
 				if e.nouns[n] && n != "booking" {
 					return FitHard
 				}
 			}
-			if meets(g.nouns, o.implied[asked]) || len(all) == 0 {
+			if meets(g.heads, implied) || len(all) == 0 {
 				return FitHard
 			}
 		}
 	case lexicon.Auth:
-		if g.names(objects, o.Words) || len(objects) == 0 && meets(g.nouns, o.implied[asked]) || meets(objects, o.implied[asked]) && meets(g.nouns, o.implied[asked]) {
+		if g.names(objects, o.Words) || len(objects) == 0 && meets(g.nouns, implied) || meets(objects, implied) && meets(g.nouns, implied) {
 			return FitHard
 		}
-	case lexicon.Copy, lexicon.Exec, lexicon.Read:
+	case lexicon.Copy:
+		if !slices.ContainsFunc(g.verbs, func(v string) bool { return lexicon.Alike(v, o.Verb) }) {
+			return FitNone
+		}
 		if g.names(slices.Concat(objects, o.from), o.Words) {
 			return FitHard
 		}
-		if len(objects) == 0 && meets(g.nouns, slices.Concat(o.implied[asked], o.aims, o.Dest)) {
+		if len(objects) == 0 && meets(g.nouns, slices.Concat(implied, o.aims, o.Dest)) {
 			return FitHard
 		}
-		if literal && !slices.ContainsFunc(objects, func(n string) bool { return len(lexicon.Nouns(n)) > 0 }) {
+		if !slices.ContainsFunc(objects, func(n string) bool { return n != "file" }) || literal {
+			return FitHard
+		}
+	case lexicon.Exec, lexicon.Read:
+		if g.names(slices.Concat(objects, o.from), o.Words) {
+			return FitHard
+		}
+		if len(objects) == 0 && meets(g.nouns, slices.Concat(implied, o.aims, o.Dest)) {
+			return FitHard
+		}
+		if literal && len(objects) == 0 {
 			return FitHard
 		}
 	}
-	if len(objects) == 0 && !o.generic || len(g.nouns) == 0 {
+	if asked == does && len(objects) == 0 && len(o.Dest) == 0 && len(o.from) == 0 && !o.generic && len(g.nouns) > 0 && asked != lexicon.Auth && asked != lexicon.Pay {
 		return FitSoft
 	}
 	return FitNone
+}
+
+// contents is what the places that a clause names hold: a file stands in a
+// folder, a product in a cart.
+func contents(places []string) (out []string) {
+	for _, p := range places {
+		switch p {
+		case "folder":
+			out = append(out, "file", "folder", "image", "video")
+		case "cart", "wishlist":
+			out = append(out, "product", "order")
+		case "calendar":
+			out = append(out, "event", "reminder")
+		case "database":
+			out = append(out, "record")
+		case "board":
+			out = append(out, "issue", "task")
+		}
+	}
+	return
+}
+
+// buys reports a verb of which the first step is to put a thing into a cart.
+func (o *Operation) buys() bool {
+	switch o.Verb {
+	case "buy", "purchase", "order", "check out", "checkout", "get", "grab":
+		return slices.Contains(o.Ops, lexicon.Pay) || slices.Contains(o.Ops, lexicon.Book)
+	}
+	return false
 }
 
 // paying reports verbs of which the object is what is paid for.
@@ -313,22 +426,35 @@ func (o *Operation) paying() bool {
 }
 
 // says matches what is sent or posted with a tool's medium.
-func (e *Envelope) says(o *Operation, asked lexicon.Op, g gadget) Fit {
+func (e *Envelope) says(o *Operation, asked, does lexicon.Op, g gadget) Fit {
 	named := func(list []string) (out []string) {
 		for _, n := range list {
-			if slices.Contains(media, n) {
+			if slices.Contains(media, n) && (asked == lexicon.Post || slices.Contains(media[:4], n)) {
 				out = append(out, n)
 			}
 		}
 		return
 	}
 	into := only(o.Dest, lexicon.Place)
-	medium := slices.Concat(named(o.Nouns), named(o.Dest), named(o.aims))
+	var medium []string
+	if does != asked && does != lexicon.Send && does != lexicon.Post {
+		// To post an issue or a comment is to create one.
+		if meets(o.Nouns, []string{"post", "comment", "issue", "review", "page", "reply", "release", "pull"}) && g.names(o.Nouns, o.Words) && !meets(g.nouns, persons) {
+			return FitHard
+		}
+		return FitNone
+	}
+	medium = slices.Concat(named(o.Nouns), named(o.Dest), named(o.aims))
 	if meets(o.Nouns, []string{"payment"}) && !meets(o.Nouns, media) {
 		return FitNone
 	}
 	mail := slices.ContainsFunc(o.Values, func(v lexicon.Span) bool { return v.Kind == lexicon.Email })
+	if o.somewhere && slices.Contains(g.nouns, "channel") && len(into) == 0 && len(medium) == 0 {
+		return FitHard // "post it in announcements"
+	}
 	switch {
+	case asked == lexicon.Post && len(into) == 0 && len(medium) == 0 && meets(g.nouns, []string{"channel"}) && !meets(g.nouns, []string{"page"}) && !meets(o.Nouns, []string{"page", "review", "issue", "file"}):
+		return FitHard
 	case len(into) > 0:
 		// A place to put it: the tool must know that sort of place.
 		if meets(g.nouns, into) {
@@ -337,6 +463,8 @@ func (e *Envelope) says(o *Operation, asked lexicon.Op, g gadget) Fit {
 		if asked == lexicon.Send && len(named(into)) == 0 && meets(g.nouns, medium) && o.Person {
 			return FitHard
 		}
+		return FitNone
+	case asked == lexicon.Send && does == lexicon.Post:
 		return FitNone
 	case meets(g.nouns, []string{"channel", "page", "issue", "pull", "post"}) && !meets(g.nouns, slices.Concat(medium, o.Nouns, o.Dest)):
 		return FitNone

@@ -20,6 +20,7 @@ type word struct {
 	capital    bool
 	question   bool // an end that is a question mark
 	hard       bool // an end that is also the end of a line or of a list item
+	item       bool // an end that is the number or bullet of a list item
 }
 
 type wordSort uint8
@@ -74,6 +75,7 @@ func split(text string) []word {
 		}
 		if k := r.item(i, line); k > i {
 			r.end(i, k, false, true)
+			r.words[len(r.words)-1].item = text[i] != '-' && text[i] != '*'
 			i, line = k, true
 			continue
 		}

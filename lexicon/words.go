@@ -75,11 +75,11 @@ var sets = []Set{
 }
 
 type words struct {
-	verbs     map[string]VerbInfo
-	forms     map[string]string   // irregular form -> base
-	nouns     map[string][]string // word -> canonical nouns
-	sets      map[Set]map[string]bool
-	opposites map[[2]string]bool
+	verbs            map[string]VerbInfo
+	forms            map[string]string   // irregular form -> base
+	nouns            map[string][]string // word -> canonical nouns
+	sets             map[Set]map[string]bool
+	opposites, alike map[[2]string]bool
 	// heads are the first words of verbs and nouns of several words.
 	heads map[string]bool
 }
@@ -107,7 +107,7 @@ func parseWords(b []byte) (*words, error) {
 	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(&file); err != nil {
 		return nil, err
 	}
-	w := &words{verbs: map[string]VerbInfo{}, forms: map[string]string{}, nouns: map[string][]string{}, sets: map[Set]map[string]bool{}, opposites: map[[2]string]bool{}, heads: map[string]bool{}}
+	w := &words{verbs: map[string]VerbInfo{}, forms: map[string]string{}, nouns: map[string][]string{}, sets: map[Set]map[string]bool{}, opposites: map[[2]string]bool{}, alike: map[[2]string]bool{}, heads: map[string]bool{}}
 	for kind, list := range file.Nouns {
 		for _, word := range append(strings.Fields(list), kind) {
 			word = unjoin(word)
@@ -170,6 +170,15 @@ func parseWords(b []byte) (*words, error) {
 		w.opposites[[2]string{a, b}], w.opposites[[2]string{b, a}] = true, true
 	}
 	delete(file.Sets, "opposite")
+	for _, group := range strings.Fields(file.Sets["alike"]) {
+		members := strings.Split(unjoin(group), ":")
+		for _, a := range members {
+			for _, b := range members {
+				w.alike[[2]string{a, b}] = true
+			}
+		}
+	}
+	delete(file.Sets, "alike")
 	for name := range file.Sets {
 		return nil, fmt.Errorf("words.yaml: %q is no list", name)
 	}
@@ -342,6 +351,10 @@ func FormOf(word string) (base string, form Form) {
 
 // Opposite reports whether two verbs in base form undo each other.
 func Opposite(a, b string) bool { return lists().opposites[[2]string{a, b}] }
+
+// Alike reports whether two verbs in base form stand for each other where
+// files and repositories are copied.
+func Alike(a, b string) bool { return a == b || lists().alike[[2]string{a, b}] }
 
 // Known reports whether a word stands in any list, in any form.
 func Known(word string) bool {
