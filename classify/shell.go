@@ -83,6 +83,7 @@ type shellWord struct {
 type shellWalk struct {
 	found    Finding
 	commands int
+	moved    bool // a cd stands before
 }
 
 func (w *shellWalk) widen(why string, kinds ...sallyport.Kind) {
@@ -189,6 +190,12 @@ func (w *shellWalk) command(args []shellWord) {
 	if len(w.found.Resources) <= MaxResources {
 		w.found.Resources = append(w.found.Resources, name)
 	}
+	// A folder that somebody else filled may be a bare repository, whose
+	// configuration names programs for git status to run.
+	if name == "git" && w.moved {
+		w.widen("git in a folder that the line has gone to")
+	}
+	w.moved = w.moved || name == "cd"
 	p := program(name)
 	rest := args[1:]
 	// git log, git diff: the subcommand is part of the name.
