@@ -153,7 +153,7 @@ var (
 		database table namespace pod cluster service ticket issue order place doctor patient appointment device song album ticker symbol stock
 		cart name page parent thread board list milestone release commit ref tag pull job pipeline workflow resource node entity relation room seat
 		car airline store shop vendor supplier bucket key index collection document notebook slug element selector option airport medication
-		calendar space category topic account card wallet website location trigger payment method city`)
+		calendar subscription alert discussion flight finding project related invoice dispute intent charge refund price coupon space category topic account card wallet website location trigger payment method city`)
 	personalArgs = words("city country zip postcode street state province region gender nationality occupation language birthday bio")
 	idArgs       = words("id ids uuid guid uid slug sha ts hash iid")
 )

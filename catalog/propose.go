@@ -73,6 +73,8 @@ func (p *proposer) because(key, format string, args ...any) {
 
 func (p *proposer) does(op lexicon.Op) bool { return slices.Contains(p.f.Flow.Ops, op) }
 
+func (p *proposer) on(set wordSet) bool { return set.first(p.nouns) != "" }
+
 func (p *proposer) add(ops ...lexicon.Op) {
 	for _, op := range ops {
 		p.f.Flow.Ops = appendNew(p.f.Flow.Ops, op)
@@ -128,10 +130,13 @@ func readName(name string) toolName {
 		main := verbWords()[what[at]]
 		for i, t := range what {
 			v, ok := verbWords()[t]
-			joined := i > 0 && (what[i-1] == "and" || what[i-1] == "or" || what[i-1] == "then")
+			and := func(i int) bool {
+				return i > 0 && i < len(what) && (what[i] == "and" || what[i] == "or" || what[i] == "then")
+			}
+			joined := and(i-1) || and(i+1)
 			switch {
 			case !ok || used[i]:
-			case joined && i > at,
+			case joined,
 				// A read that does something else as well: find_replace.
 				!v.nounable && main.ops[0] == lexicon.Read && v.ops[0] != lexicon.Read:
 				n.verbs = append(n.verbs, t)
@@ -153,6 +158,10 @@ func readName(name string) toolName {
 	}
 	return n
 }
+
+// suffixVerbs are verbs with which names end that begin with the object:
+// issue_dependency_read.
+var suffixVerbs = words("read get list search write create update delete add remove")
 
 // noun keeps a word that is none of the commonest, no number and no
 // adjective such as sent or scheduled.
@@ -195,7 +204,7 @@ func mainVerb(tokens []string) int {
 	}
 	_, verb := verbWords()[tokens[0]]
 	last := len(tokens) - 1
-	if plain(tokens[last]) && (!verb || last == 1) {
+	if plain(tokens[last]) && (!verb || last == 1 || suffixVerbs[tokens[last]]) {
 		return last
 	}
 	for i, t := range tokens {
@@ -205,7 +214,7 @@ func mainVerb(tokens []string) int {
 		}
 	}
 	for i, t := range tokens {
-		if _, ok := verbWords()[t]; ok {
+		if _, ok := verbWords()[t]; ok && !(i > 0 && i == last && readNouns[t]) {
 			return i
 		}
 	}
@@ -251,6 +260,9 @@ func (p *proposer) effects() {
 		// acts all the same.
 		for w := range strings.FieldsSeq(p.about) {
 			base, form := lexicon.FormOf(strings.Trim(w, ".,:;'\"`()"))
+			if base == "return" || base == "provide" {
+				base = "get"
+			}
 			if v, ok := verbWords()[base]; ok && (form == lexicon.Infinitive || form == lexicon.Third) {
 				p.add(v.ops...)
 				f.Verbs = []string{base}
@@ -340,6 +352,10 @@ func (p *proposer) consequences() {
 		if !on(authNouns) && !on(verifyNouns) {
 			p.add(lexicon.Update)
 		}
+	case "checkout":
+		if on(words("repository branch git commit tag ref revision file")) || p.hasArg("branch") {
+			f.Ops = []lexicon.Op{lexicon.Copy, lexicon.Update}
+		}
 	case "select", "switch", "use":
 		if on(words("workspace project organization account context database namespace tenant team")) {
 			f.Prerequisite = true
@@ -414,7 +430,7 @@ func (p *proposer) consequences() {
 		}
 		p.kind(sallyport.External, "others read a %s", n)
 	}
-	if n := talkNouns.first(p.name.nouns); n != "" && makes && !on(words("draft folder label channel reminder")) {
+	if n := talkNouns.first(p.name.nouns); n != "" && makes && verb != "draft" && !on(words("draft folder label channel reminder")) {
 		p.add(lexicon.Send)
 		p.kind(sallyport.External, "others read a %s", n)
 	}
@@ -443,7 +459,7 @@ func (p *proposer) consequences() {
 		if on(fileNouns) || verb != "replace" {
 			p.kind(sallyport.Deletion, "to %s takes away what was there", verb)
 		}
-	case "deploy", "install", "rollback", "restart", "scale", "drain", "cordon", "apply":
+	case "deploy", "merge", "install", "rollback", "restart", "scale", "drain", "cordon", "apply":
 		p.kind(sallyport.Deployment, "the name says %s", verb)
 	case "login", "authenticate", "signin", "reauthenticate", "verify":
 		if p.does(lexicon.Auth) && (verb != "verify" || p.hasProof() || p.takesSecret()) {
@@ -659,7 +675,10 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 	case p.does(lexicon.Delete) && (last == "key" || last == "token") && a.has(keyOwners):
 		return sallyport.Selector, "", "which secret"
 	case a.has(secretArgs) && !number || (last == "key" || last == "token") && (a.has(keyOwners) || len(a.tokens) == 1 && last == "token"):
-		if last == "strength" || last == "length" || last == "policy" {
+		switch last {
+		case "id", "name":
+			return sallyport.Selector, lexicon.ID, "which secret"
+		case "strength", "length", "policy", "type":
 			return sallyport.Value, "", "about a secret"
 		}
 		return sallyport.Credential, "", "the name says a secret"
@@ -671,7 +690,8 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 		return sallyport.Value, "", "one of a fixed list, and it says who or what"
 	case a.paging():
 		return sallyport.Control, "", "paging or format"
-	case (last == "query" || last == "expression" || last == "function" || last == "code" && len(a.tokens) == 1 || last == "argument" || last == "arg") && (!read && p.does(lexicon.Exec) || some("sql", "graphql", "cypher", "javascript", "python")),
+	case last == "query" && (!read && p.does(lexicon.Exec) || words("search find list").first(p.name.verbs) == "" && some("sql", "graphql", "cypher")),
+		(last == "expression" || last == "function" || last == "code" && len(a.tokens) == 1 || last == "argument" || last == "arg") && (!read && p.does(lexicon.Exec) || some("sql", "graphql", "cypher", "javascript", "python")),
 		a.has(commandArgs) && last != "id" && last != "name":
 		return sallyport.Command, "", "something to run"
 	case last == "code":
@@ -682,9 +702,11 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 	}
 	if a.is("object") || a.items == "object" {
 		switch {
+		case !read && a.has(words("attendee participant invitee guest recipient")):
+			return sallyport.Target, lexicon.Email, "people who hear of it"
 		case read:
 			return sallyport.Selector, "", "a structure, in a read"
-		case a.has(words("content body block edit")):
+		case a.has(words("block edit")) && !reaches:
 			return sallyport.Content, lexicon.FreeText, "the name says content"
 		}
 		return sallyport.Target, "", "a structure that nobody looked at"
@@ -717,7 +739,7 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 		return where(sallyport.Target), lexicon.Account, "an account"
 	}
 	switch {
-	case idArgs[last]:
+	case idArgs[last], last == "number" && len(a.tokens) > 1 && a.has(thingArgs):
 		party := a.has(partyArgs) && (reaches || p.does(lexicon.Book) || p.does(lexicon.Exec)) || p.does(lexicon.Pay) && a.has(words("account wallet card bank"))
 		switch {
 		case read, !party || a.has(fromArgs) && !a.has(intoArgs):
@@ -732,8 +754,19 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 			return sallyport.Value, lexicon.FreeText, "what is looked for"
 		}
 		return sallyport.Content, lexicon.FreeText, "free text"
-	case a.has(words("timezone tz")):
+	case a.has(words("timezone tz zone")):
 		return sallyport.Control, "", "a format"
+	case a.has(words("time date")) && (last == "min" || last == "max"):
+		return sallyport.Value, lexicon.Date, "a point in time"
+	case a.has(words("reply")) && last == "to":
+		return sallyport.Selector, lexicon.ID, "what is answered"
+	case (last == "source" || last == "destination") && len(a.tokens) == 1 && p.on(fileNouns):
+		if last == "source" || read {
+			return sallyport.Selector, lexicon.Path, "which file"
+		}
+		return sallyport.Target, lexicon.Path, "where it is put"
+	case a.has(words("repo repository project")) && a.has(words("path dir directory")):
+		return sallyport.Selector, lexicon.Path, "which repository"
 	case dateArgs[last] || a.format == "date" || a.format == "date-time" || a.has(words("date datetime timestamp")) && !a.has(pathArgs):
 		return sallyport.Value, lexicon.Date, "a point in time"
 	case !read && p.does(lexicon.Update) && personalArgs[last], last == "location" && !read:
@@ -793,7 +826,7 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 			return sallyport.Selector, lexicon.Name, "who or what"
 		case p.does(lexicon.Revoke) && !p.does(lexicon.Grant), p.does(lexicon.Delete):
 			return sallyport.Selector, lexicon.Name, "who loses something"
-		case p.does(lexicon.Update) && !reaches && !a.has(words("to assignee owner recipient attendee participant target destination")):
+		case p.does(lexicon.Update) && !reaches && !a.has(words("to assignee reviewer owner recipient attendee participant target destination")):
 			return sallyport.Selector, lexicon.Name, "whose record"
 		}
 		return sallyport.Target, lexicon.Name, "who or what is reached"

@@ -26,9 +26,9 @@ var toolVerbs = map[lexicon.Op]string{
 		setup provision insert ~note ~log mkdir touch scaffold spawn begin ~open compose upsert put ~commit ~branch ~tag
 		~bookmark ~issue ~schedule`,
 	lexicon.Add: `add append ~input fill submit ~type attach include join enroll enrol prepend`,
-	lexicon.Update: `update organize organise group sort edit modify change set rename replace ~patch reschedule postpone adjust configure toggle ~mark ~archive
+	lexicon.Update: `update finalize finalise organize organise group sort edit modify change set rename replace ~patch reschedule postpone adjust configure toggle ~mark ~archive
 		unarchive ~close reopen ~pin unpin mute unmute enable disable increase decrease ~exchange upsert write alter overwrite
-		reset restore revert undo ~merge rebase ~star unstar ~flag resolve ~complete assign unassign ~label turn
+		reset restore revert undo ~merge rebase ~star unstar ~flag resolve unresolve ~complete assign unassign ~label turn
 		transition ~snooze unsubscribe subscribe activate deactivate suspend correct amend ~switch select ~scale swap
 		redirect leave turnon turnoff ~lock convert ~format accept decline reject ~stash`,
 	lexicon.Delete: `delete remove cancel ~clear drop purge destroy erase trash uninstall terminate kill discard wipe ~empty void
@@ -41,7 +41,7 @@ var toolVerbs = map[lexicon.Op]string{
 	lexicon.Book: `~book reserve ~order ~place ~rent hire consult ~request checkin rebook`,
 	lexicon.Auth: `login logout signin signout signup authenticate verify confirm register connect reauthenticate autofill
 		impersonate ~sign deregister rotate`,
-	lexicon.Copy: `copy ~clone move upload download ~import ~export ~backup ~sync ~pull ~push ~fork duplicate migrate mirror cp mv
+	lexicon.Copy: `copy ~clone move upload download ~import ~export ~backup ~sync ~pull ~push ~fork ~duplicate migrate mirror cp mv
 		scp rsync replicate rename`,
 	lexicon.Exec: `~run execute exec eval evaluate invoke trigger launch start restart stop deploy install apply submit click
 		~type ~press fill navigate drag ~input ~control ~play ~handle manage ~process perform do compile rollback ~drain cordon
@@ -71,12 +71,12 @@ var verbPairs = map[string]string{
 	"check out": "checkout", "check in": "checkin", "log in": "login", "log out": "logout", "sign in": "signin", "sign up": "signup",
 	"sign out": "signout", "set up": "setup", "look up": "lookup", "turn on": "turn", "turn off": "turn", "shut down": "shutdown",
 	"roll back": "rollback", "clean up": "cleanup", "back up": "backup", "auto fill": "autofill", "top up": "deposit",
-	"web search": "search", "take screenshot": "capture", "take snapshot": "create", "pull request": "pull request", "merge request": "pull request",
+	"web search": "search", "take screenshot": "capture", "take snapshot": "create", "pull request": "pr", "merge request": "pr",
 	"direct message": "direct message",
 }
 
 // A name without a verb that ends in one of these asks for it.
-var readNouns = words("status info information detail history total balance summary statistic stat metadata version weather forecast")
+var readNouns = words("status info information detail history total balance summary statistic stat metadata version weather forecast log top")
 
 // After these words of a name stands how, not what.
 var howWords = words("by through via with using for based given matching per like")
@@ -90,9 +90,9 @@ var (
 	moneyNouns  = words("payment refund money fund payout transaction iban wallet loan order cart checkout invoice stock charge ether")
 	ordersNouns = words("order cart checkout subscription")
 	bookNouns   = words("request booking reservation appointment shipment prescription order subscription trip")
-	secretNouns = words("password key secret token credential authentication passphrase 2fa mfa passkey apikey vault")
-	peopleNouns = words("user member participant attendee guest collaborator membership contributor assignee role permission access group team sharing ownership privilege policy admin")
-	powerNouns  = words("role permission access sharing ownership privilege policy admin webhook visibility privacy firewall collaborator member membership")
+	secretNouns = words("password key secret token credential authentication passphrase 2fa mfa passkey apikey vault env")
+	peopleNouns = words("user member participant attendee guest collaborator membership contributor assignee role permission access group team sharing ownership privilege policy admin filter forwarding")
+	powerNouns  = words("role permission access sharing ownership privilege policy admin webhook visibility privacy firewall collaborator member membership filter forwarding")
 	accountNoun = words("account profile user customer address setting preference policy info information")
 	deployNouns = words("deployment release pipeline workflow server container pod cluster namespace service function job instance image stack contract environment build helm chart applet automation zap rule trigger macro cron")
 	publicNouns = words("comment post tweet review issue pull pr gist release reply blog article page website webpage discussion merge")
