@@ -120,6 +120,7 @@ func (c *compiler) clause(b *building) *Operation {
 	if len(only(o.Dest, lexicon.Place)) == 0 {
 		o.noun(&o.Dest, o.where...)
 	}
+	near := len(o.Near)
 	for _, s := range b.clause {
 		if s.from < s.to {
 			o.ranges = append(o.ranges, [2]int{c.words[s.from].start, c.words[s.to-1].end})
@@ -131,6 +132,8 @@ func (c *compiler) clause(b *building) *Operation {
 		// describes: it names no object.
 		c.phrase(o, b, s, inside)
 	}
+	o.context = slices.Clone(o.Near[near:])
+	o.Near = o.Near[:near:near]
 	return o
 }
 
@@ -334,6 +337,12 @@ func (c *compiler) preposition(i int, s span, ph phase, put bool) (phase, int) {
 		return ph, 2
 	}
 	switch low {
+	case "as":
+		if ph == object && (next == "a" || next == "an" || next == "new") {
+			return object, 1 // "publish it as an issue"
+		}
+	}
+	switch low {
 	case "of", "about", "regarding", "concerning", "for", "between", "than", "like", "except", "without", "during", "against", "among", "as":
 		if ph == inside {
 			return ph, 0
@@ -382,7 +391,8 @@ func putsSomewhere(v lexicon.VerbInfo) bool {
 
 // addresses reports a verb of which the object is who it reaches.
 func addresses(v lexicon.VerbInfo) bool {
-	return slices.ContainsFunc(v.Ops, func(op lexicon.Op) bool { return op == lexicon.Send || op == lexicon.Grant || op == lexicon.Revoke }) && v.Base != "add" && v.Base != "remove"
+	return v.Base != "add" && v.Base != "remove" && v.Base != "transfer" && v.Base != "drop" && v.Base != "assign" &&
+		slices.ContainsFunc(v.Ops, func(op lexicon.Op) bool { return op == lexicon.Send || op == lexicon.Grant || op == lexicon.Revoke })
 }
 
 // quantity reports a word after which "of" goes on with the object itself:
@@ -574,7 +584,7 @@ func (c *compiler) name(o *Operation, i int, s span, ph phase, put bool) int {
 	}
 	o.Values = append(o.Values, lexicon.Span{Kind: lexicon.Name, Text: c.e.text.raw[from:to], Start: from, End: to})
 	next := c.nounAt(min(k, len(c.words)-1), s.to)
-	person := k >= s.to || next.n == 0 || c.words[k].low == "'s"
+	person := !strings.ContainsAny(c.e.text.raw[from:to], "0123456789") && (k >= s.to || next.n == 0 || c.words[k].low == "'s")
 	switch ph {
 	case object:
 		o.Person = o.Person || person && k < s.to && c.words[k].low != "'s" || person && k >= s.to
@@ -724,12 +734,15 @@ func (o *Operation) resolve() {
 			strong = append(strong, op)
 		case (!o.hasNouns() || o.head != "") && meets(implied, about):
 			strong = append(strong, op)
-		case !o.hasNouns() && op != lexicon.Pay && op != lexicon.Auth:
+		case op == lexicon.Post && o.somewhere && o.Verb == "put":
+			strong = append(strong, op)
+		case !o.hasNouns() && op != lexicon.Auth && (op != lexicon.Pay || !slices.Equal(implied, []string{"payment"})):
 			rest = append(rest, op)
 		}
 	}
-	if meets(o.Dest, []string{"calendar"}) && !slices.Contains(strong, lexicon.Create) && slices.Contains(o.Ops, lexicon.Add) {
-		strong = append(strong, lexicon.Create)
+	if meets(o.Dest, []string{"calendar"}) && (slices.Contains(o.Ops, lexicon.Add) || slices.Contains(o.Ops, lexicon.Create)) {
+		o.Ops = []lexicon.Op{lexicon.Create}
+		return
 	}
 	switch {
 	case len(strong) > 0:

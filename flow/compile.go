@@ -104,6 +104,7 @@ type building struct {
 	clause  []span // ranges of words that belong to it
 	negated bool
 	passive bool
+	said    int  // where what is said begins; 0 if nothing is
 	main    span // the first range: what is parsed for objects
 	subject span // of a passive: what it is done to
 }
@@ -224,6 +225,9 @@ func (c *compiler) sentence(from, to int) {
 	if p >= to {
 		return
 	}
+	if c.shouldBe(p, to, asks) {
+		return
+	}
 	m, cmd, start := c.mood(p, to, asks)
 
 	s := walker{c: c, from: p, to: to, mode: m, cmd: cmd, asks: asks}
@@ -257,6 +261,35 @@ func (c *compiler) label(from, to int) int {
 		return 2
 	}
 	return 0
+}
+
+// shouldBe reads "my password should be ..." as the first thing that is asked
+// for: a change.
+func (c *compiler) shouldBe(p, to int, asks bool) bool {
+	if asks || len(c.ops) > 0 || c.low(p, to) != "my" && c.low(p, to) != "our" && c.low(p, to) != "the" {
+		return false
+	}
+	for k := p + 1; k+2 < to && k < p+7; k++ {
+		if w := c.low(k, to); w == "should" || w == "must" {
+			if c.low(k+1, to) != "be" {
+				return false
+			}
+			if _, form := lexicon.FormOf(c.low(k+2, to)); form != lexicon.NoForm && c.words[k+2].sort == aWord {
+				return false
+			}
+			if !in(lexicon.Part, c.low(k-1, to)) && !in(lexicon.Personal, c.low(k-1, to)) && c.low(k-1, to) != "password" {
+				return false
+			}
+			v, _ := lexicon.Verb("change")
+			c.ops = append(c.ops, &building{verb: v, at: p, end: k, passive: true, subject: span{p, k}, main: span{k, to}, clause: append(c.carry, span{p, to})})
+			c.carry = nil
+			return true
+		}
+		if c.words[k].sort != aWord {
+			return false
+		}
+	}
+	return false
 }
 
 // attach gives a range without a command to the operation before it. Before
@@ -386,7 +419,7 @@ func (c *compiler) isVerb(v lexicon.VerbInfo, i, n, to int, start bool) bool {
 	words := c.words
 	k := i + n
 	if k >= to {
-		return !v.Nounable || start
+		return !v.Nounable || start || i > 0 && words[i-1].low == "then"
 	}
 	next := words[k]
 	if next.sort == aMark && next.low == ":" && v.Nounable {
@@ -399,7 +432,7 @@ func (c *compiler) isVerb(v lexicon.VerbInfo, i, n, to int, start bool) bool {
 		return true
 	}
 	if next.sort == aMark {
-		return start && next.low != ","
+		return start
 	}
 	switch next.low {
 	case "of", "is", "are", "was", "were", "has", "will", "'s", "should", "must", "can", "contains", "says", "said":
@@ -468,6 +501,7 @@ func (s *walker) run(i int) {
 		w := words[i]
 		if s.quietAt > 0 && i >= s.quietAt {
 			s.quiet, s.finite, s.quietAt = true, false, 0
+			s.hush(i)
 		}
 		if w.sort == aValue {
 			s.cmd, s.gerund = false, false
@@ -505,6 +539,11 @@ func (s *walker) run(i int) {
 				s.cmd = false
 				i++
 				continue
+			}
+			if !s.takesBack(i + 1) {
+				s.cmd = false
+				i++
+				continue // "not over 30"
 			}
 			s.negative = true
 			s.cmd, s.gerund = w.low == "not" || w.low == "never" || w.low == "nor" || w.low == "neither", w.low == "without" || w.low == "avoid" || w.low == "instead" || w.low == "rather" || w.low == "than" || w.low == "refrain"
@@ -663,6 +702,32 @@ func (s *walker) run(i int) {
 	s.close(to)
 }
 
+// takesBack reports that a verb follows a negation at i, so that it is about
+// doing: not "not over 30".
+func (s *walker) takesBack(i int) bool {
+	c := s.c
+	for ; i < s.to; i++ {
+		w := c.words[i]
+		if w.sort != aWord {
+			return false
+		}
+		if _, form := lexicon.FormOf(w.low); form != lexicon.NoForm && !in(lexicon.Adverb, w.low) {
+			return true
+		}
+		if _, n := c.verbAt(i, s.to); n > 0 && !in(lexicon.Adverb, w.low) {
+			return true
+		}
+		switch w.low {
+		case "to", "have", "need", "want", "you", "be", "let", "try", "of", "from", "under", "any", "circumstances":
+		default:
+			if !in(lexicon.Adverb, w.low) {
+				return false
+			}
+		}
+	}
+	return false
+}
+
 // mark reads a comma, a colon or a parenthesis.
 func (s *walker) mark(i int) int {
 	c, words, to := s.c, s.c.words, s.to
@@ -674,6 +739,7 @@ func (s *walker) mark(i int) int {
 			}
 			if s.current != nil && s.inertAfter(i) {
 				s.quiet, s.finite = true, true
+				s.hush(i)
 				c.inert = true
 				c.block = i+1 == to // what is said stands in the lines below
 				return i + 1
@@ -721,13 +787,8 @@ func (s *walker) mark(i int) int {
 			}
 		}
 		if s.mode == statement {
-			s.cmd = s.current != nil
-			if n := c.low(i+1, to); n == "so" || n == "please" {
-				s.cmd = true
-				if n == "so" && i+2 < to && in(lexicon.Subject, words[i+2].low) {
-					s.cmd = false
-				}
-			}
+			// "I have moved, change my address".
+			s.cmd = !s.sub
 		}
 	case "(":
 		s.cmd = false
@@ -814,7 +875,7 @@ func (s *walker) conjunction(i int) {
 			s.relative = false
 		}
 	case statement:
-		s.cmd = s.current != nil || s.necessity
+		s.cmd = s.current != nil || s.necessity || c.low(i-1, to) == ","
 	case question:
 		p := c.low(i-1, to)
 		s.cmd = p == "," || s.current != nil
@@ -886,6 +947,7 @@ func (s *walker) infinitive(i int) int {
 		if says(s.current) {
 			// What they are asked to do is theirs.
 			s.quiet, s.finite, s.cmd = true, true, false
+			s.hush(i)
 			return k + n
 		}
 		if s.current.verb.Base == "get" || s.current.verb.Base == "allow" || s.current.verb.Base == "invite" || s.current.verb.Base == "let" {
@@ -1031,6 +1093,10 @@ func (s *walker) fresh(i int) bool {
 func (s *walker) causative(v lexicon.VerbInfo, i, n int) bool {
 	c, to := s.c, s.to
 	switch v.Base {
+	case "call", "name":
+		if next := c.low(i+n, to); next == "it" || next == "them" {
+			return true // "call it ..."
+		}
 	case "make":
 		if next := c.low(i+n, to); next == "sure" || next == "certain" {
 			s.necessity = true
@@ -1119,8 +1185,19 @@ func (s *walker) close(i int) {
 		return
 	}
 	s.current.main = span{s.current.end, i}
-	s.current.clause = append(s.current.clause, span{s.current.at, i})
+	if k := s.current.said; k > s.current.end && k < i {
+		s.current.main.to = k
+		s.current.clause = append(s.current.clause, span{k, i})
+	}
+	s.current.clause = append(s.current.clause, span{s.current.at, s.current.main.to})
 	s.current = nil
+}
+
+// hush notes where what the current operation is to say begins.
+func (s *walker) hush(i int) {
+	if s.current != nil && s.current.said == 0 {
+		s.current.said = i
+	}
 }
 
 // participle opens an operation for "make sure that ... is moved", "the bill
@@ -1349,7 +1426,9 @@ func (s *walker) wanted(i int) (v lexicon.VerbInfo, ok bool) {
 		return v, false
 	}
 	for k := i + 2; k < to && k < i+5; k++ {
-		if n := c.nounAt(k, to); meets(n.kinds, bookable) {
+		if n := c.nounAt(k, to); slices.Contains(n.kinds, "refund") {
+			return lexicon.Verb("refund")
+		} else if meets(n.kinds, bookable) {
 			return lexicon.Verb("book")
 		}
 		if in(lexicon.Preposition, c.low(k, to)) {

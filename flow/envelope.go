@@ -68,6 +68,7 @@ type Operation struct {
 	people    bool     // a name stands in it or in what it points back to
 	several   bool     // "them", "both"
 	amount    bool     // an amount or account stands in the clause
+	context   []string // nouns of the text around the clause
 	generic   bool     // the verb says little: make, do, get
 	head      string   // the last noun that is part of an object
 }

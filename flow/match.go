@@ -43,8 +43,15 @@ func (e *Envelope) Match(tool *catalog.Facts, siblings []*catalog.Facts) Match {
 			soft = append(soft, i)
 		}
 	}
-	if m.Fit == FitHard || len(soft) == 0 {
+	if m.Fit == FitHard {
 		return m
+	}
+	for i := range e.Operations {
+		// Who can only make files makes the changed one anew.
+		if o := &e.Operations[i]; does(o.Ops, []lexicon.Op{lexicon.Update, lexicon.Add}) && slices.Contains(t.ops, lexicon.Create) && slices.Contains(t.heads, "file") &&
+			meets(slices.Concat(o.Nouns, o.Near, o.from, o.Dest, o.aims), []string{"file"}) && !slices.Contains(soft, i) {
+			soft = append(soft, i)
+		}
 	}
 	for _, i := range soft {
 		o := &e.Operations[i]
@@ -99,6 +106,9 @@ func gadgetOf(f *catalog.Facts) gadget {
 				}
 			}
 		}
+	}
+	if n := len(g.words); n > 0 && slices.Contains(g.verbs, g.words[n-1]) && meets(lexicon.Nouns(g.words[n-1]), g.nouns) {
+		g.heads = lexicon.Nouns(g.words[n-1]) // "git_issue": the verb is the noun
 	}
 	for _, n := range g.nouns {
 		// What the name does not hold, a person or the description says.
@@ -241,7 +251,7 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 		if len(objects) == 0 {
 			objects = implied
 		}
-		if meets(o.aims, []string{"file"}) || meets(o.where, []string{"file"}) {
+		if (meets(o.aims, []string{"file"}) || meets(o.where, []string{"file"}) || meets(o.Dest, []string{"file"})) && o.Verb != "add" && o.Verb != "append" && o.Verb != "insert" && o.Verb != "include" {
 			objects = append(slices.Clone(objects), "file")
 		}
 		if g.names(objects, o.Words) {
@@ -258,6 +268,9 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 			break
 		}
 		into := only(o.Dest, lexicon.Place)
+		if does == lexicon.Update && (person || !g.names(slices.Concat(objects, into), o.Words)) {
+			break
+		}
 		if len(into) > 0 {
 			if meets(g.nouns, into) {
 				return FitHard
@@ -278,7 +291,7 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 		if does == lexicon.Send && !literal {
 			return FitNone
 		}
-		if does == lexicon.Add && len(into) == 0 && !literal && !o.somewhere {
+		if does == lexicon.Add && (len(into) == 0 && !literal && !o.somewhere || !meets(g.nouns, persons)) {
 			return FitNone
 		}
 		if meets(g.heads, persons) && person && (meets(g.nouns, into) || len(into) == 0) && !meets(objects, []string{"file", "folder", "page", "note"}) {
@@ -323,7 +336,9 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 		if len(objects) == 0 && meets(g.heads, implied) {
 			return FitHard
 		}
-		if o.head != "" && lexicon.In(lexicon.Personal, o.head) && meets(g.nouns, []string{"user", "account"}) && len(o.Near) == 0 {
+		if o.head != "" && lexicon.In(lexicon.Personal, o.head) && meets(g.nouns, []string{"user", "account", "information"}) && !slices.ContainsFunc(o.Near, func(n string) bool {
+			return !slices.Contains([]string{"account", "user", "email", "information", "address", "login"}, n)
+		}) {
 			return FitHard
 		}
 	case lexicon.Pay:
@@ -337,7 +352,7 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 			return FitHard
 		}
 	case lexicon.Book:
-		all := slices.Concat(objects, o.Dest, o.Near, o.from)
+		all := slices.Concat(objects, o.Dest, o.Near, o.from, o.context)
 		if g.names(all, o.Words) {
 			return FitHard
 		}
@@ -464,7 +479,7 @@ func (e *Envelope) says(o *Operation, asked, does lexicon.Op, g gadget) Fit {
 			return FitHard
 		}
 		return FitNone
-	case asked == lexicon.Send && does == lexicon.Post:
+	case asked != does:
 		return FitNone
 	case meets(g.nouns, []string{"channel", "page", "issue", "pull", "post"}) && !meets(g.nouns, slices.Concat(medium, o.Nouns, o.Dest)):
 		return FitNone
