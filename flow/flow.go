@@ -103,6 +103,7 @@ const (
 const (
 	Challenged  Mark = "challenged"  // asks for what the server's own challenge wants
 	Destructive Mark = "destructive" // takes something away
+	Grave       Mark = "grave"       // moves money, or changes who may do what
 	Omitted     Mark = "omitted"     // leaves out the argument that says whom or what it is for
 	Prepares    Mark = "prepares"    // a prerequisite of something that was asked for
 	Private     Mark = "private"     // the task has read what is not public

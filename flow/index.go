@@ -2,6 +2,8 @@ package flow
 
 import (
 	"hash/maphash"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -55,6 +57,7 @@ type atom struct {
 	source     int32  // where it was first seen
 	text       bool   // it stood in text, too
 	designated bool   // in a source that the user pointed to
+	quoted     bool   // between quotes in text
 	bound      bool   // an id of a record that the user's words name
 	party      bool   // in an address field of such a record
 }
@@ -67,7 +70,19 @@ type index struct {
 	// designated counts the distinct values of a kind in what the user
 	// pointed to.
 	designated map[byte]map[key]bool
+	// persons holds the addresses that directories give for the people whom
+	// the user's words name.
+	persons map[key]map[key]bool
+	// clocks holds the times of day of fields that the server sets.
+	clocks map[key]bool
 }
+
+var dayDate = regexp.MustCompile(`^\d{4}-\d\d-\d\d`)
+
+var clockTime = regexp.MustCompile(`\b([01]?\d|2[0-3]):[0-5]\d`)
+
+// clockKey is the key of an hour and a minute.
+func clockKey(m string) key { return valueKey(lexicon.Name, strings.TrimPrefix(m, "0")) }
 
 func (x *index) see(k key, a atom) {
 	old, known := x.atoms[k]
@@ -86,6 +101,7 @@ func (x *index) see(k key, a atom) {
 	old.text = old.text || a.text
 	old.designated = old.designated || a.designated
 	old.bound = old.bound || a.bound
+	old.quoted = old.quoted || a.quoted
 	old.party = old.party || a.party
 	x.atoms[k] = old
 }
@@ -104,24 +120,71 @@ func (x *index) designate(kind lexicon.ValueKind, k key) {
 }
 
 // prose indexes the words of a text and each two that follow each other, so
-// that a name can be looked up in it.
-func (x *index) prose(text string, source int32) {
-	var last key
-	eachWord(text, func(w key, apart bool) bool {
-		ok := x.phrases.add(w, source)
-		if last != 0 && !apart {
-			ok = x.phrases.add(pair(last, w), source) && ok
+// that a name can be looked up in it. A text that names the thing it belongs
+// to says nothing about it: own are the words of that name. Only a sentence
+// that speaks of doing something, or that is in no language that is known,
+// points to it all the same.
+func (x *index) prose(text string, source int32, own map[key]bool) {
+	type phrase struct {
+		k   key
+		own bool
+	}
+	var sentence []phrase
+	var last phrase
+	var known, unknown int
+	does := false
+	flush := func() {
+		does = does || unknown >= 4 && unknown > 2*known
+		for _, p := range sentence {
+			if !x.phrases.add(p.k, source, does || !p.own) {
+				x.full = true
+			}
 		}
-		last = w
-		x.full = x.full || !ok
-		return ok
+		sentence, known, unknown, does, last = sentence[:0], 0, 0, false, phrase{}
+	}
+	eachWordText(text, func(w key, word string, apart bool) bool {
+		if apart {
+			flush()
+		}
+		p := phrase{w, own[w]}
+		sentence = append(sentence, p)
+		if last.k != 0 {
+			sentence = append(sentence, phrase{pair(last.k, w), last.own && p.own})
+		}
+		last = p
+		does = does || effectWord(word)
+		if len(word) > 2 {
+			if lexicon.Known(word) {
+				known++
+			} else {
+				unknown++
+			}
+		}
+		return !x.full
 	})
+	flush()
+}
+
+// effectWord reports whether a word is the base form of a verb that asks for
+// more than reading.
+func effectWord(w string) bool {
+	v, ok := lexicon.Verb(w)
+	return ok && slices.ContainsFunc(v.Ops, func(o lexicon.Op) bool { return o != lexicon.Read })
+}
+
+// mentioned reports whether text that others wrote names something that it
+// does not belong to.
+func (x *index) mentioned(name string) bool {
+	_, ok := x.find(name, true)
+	return ok
 }
 
 // inProse reports whether a name stands in text that the task has read, and
 // where first. A name of more than two words counts when each two that follow
 // each other do.
-func (x *index) inProse(name string) (source int32, ok bool) {
+func (x *index) inProse(name string) (source int32, ok bool) { return x.find(name, false) }
+
+func (x *index) find(name string, pointed bool) (source int32, ok bool) {
 	if x.full {
 		return -1, true
 	}
@@ -136,13 +199,13 @@ func (x *index) inProse(name string) (source int32, ok bool) {
 		if last != 0 {
 			k = pair(last, w)
 		}
-		s, found := x.phrases.find(k)
+		s, points, found := x.phrases.find(k)
 		if n == 1 || source < 0 {
 			source = s // the first pair says more than the first word
 		}
 		last = w
 		n++
-		ok = ok && found
+		ok = ok && found && (points || !pointed)
 		return ok && n < 64
 	})
 	return source, ok && n > 0
@@ -157,6 +220,10 @@ func pair(a, b key) key {
 // eachWord calls f with the key of every word, folded; apart says that a
 // sentence or line ends before it. f returns false to stop.
 func eachWord(text string, f func(w key, apart bool) bool) {
+	eachWordText(text, func(w key, _ string, apart bool) bool { return f(w, apart) })
+}
+
+func eachWordText(text string, f func(w key, word string, apart bool) bool) {
 	apart := true
 	for i := 0; i < len(text); {
 		c := text[i]
@@ -175,7 +242,7 @@ func eachWord(text string, f func(w key, apart bool) bool) {
 			if w == "" {
 				continue
 			}
-			if !f(maphash.String(seed, w)|1, apart) {
+			if !f(maphash.String(seed, w)|1, w, apart) {
 				return
 			}
 			apart = false
@@ -188,7 +255,7 @@ func eachWord(text string, f func(w key, apart bool) bool) {
 					j++
 				}
 				if w := fold(text[i:j]); w != "" {
-					if !f(maphash.String(seed, w)|1, apart) {
+					if !f(maphash.String(seed, w)|1, w, apart) {
 						return
 					}
 					apart = false
@@ -211,41 +278,44 @@ var letters = func() (t [256]bool) {
 	return
 }()
 
-// phraseSet is a set of keys with a number each, by open addressing. Keys are
-// never 0.
+// phraseSet is a set of keys with a number and a flag each, by open
+// addressing. Keys are never 0.
 type phraseSet struct {
-	keys    []key
-	sources []int32
-	n       int
+	keys   []key
+	values []int32 // twice the number, plus one if flagged
+	n      int
 }
 
-// add adds a key; the number of the first stays. It reports false when the
-// set is full.
-func (p *phraseSet) add(k key, source int32) bool {
+// add adds a key. The number of the first stays, a flag is never taken away.
+// It reports false when the set is full.
+func (p *phraseSet) add(k key, number int32, flag bool) bool {
 	if 4*p.n >= 3*len(p.keys) {
 		if p.n >= maxPhrases {
-			_, found := p.find(k)
+			_, _, found := p.find(k)
 			return found
 		}
 		p.grow()
 	}
 	i := p.slot(k)
 	if p.keys[i] == 0 {
-		p.keys[i], p.sources[i] = k, source
+		p.keys[i], p.values[i] = k, 2*number
 		p.n++
+	}
+	if flag {
+		p.values[i] |= 1
 	}
 	return true
 }
 
-func (p *phraseSet) find(k key) (source int32, ok bool) {
+func (p *phraseSet) find(k key) (number int32, flag, ok bool) {
 	if p.n == 0 {
-		return -1, false
+		return -1, false, false
 	}
 	i := p.slot(k)
 	if p.keys[i] == 0 {
-		return -1, false
+		return -1, false, false
 	}
-	return p.sources[i], true
+	return p.values[i] >> 1, p.values[i]&1 == 1, true
 }
 
 // slot is where k is, or belongs.
@@ -261,11 +331,11 @@ func (p *phraseSet) slot(k key) uint64 {
 func (p *phraseSet) grow() {
 	old := *p
 	size := max(1<<10, 2*len(p.keys))
-	p.keys, p.sources = make([]key, size), make([]int32, size)
+	p.keys, p.values = make([]key, size), make([]int32, size)
 	for i, k := range old.keys {
 		if k != 0 {
 			j := p.slot(k)
-			p.keys[j], p.sources[j] = k, old.sources[i]
+			p.keys[j], p.values[j] = k, old.values[i]
 		}
 	}
 }

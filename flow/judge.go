@@ -26,12 +26,13 @@ const (
 	RuleValue     Rule = "flow-value"     // F3
 	RuleURL       Rule = "flow-url"       // F5
 	RuleLink      Rule = "flow-link"      // F5: inside of a text
+	RuleDictated  Rule = "flow-dictated"  // F3: the text is word by word what others put into quotes
 )
 
 // Rules lists every rule.
 var Rules = []Rule{
 	RuleAsked, RuleLiteral, RuleDelegated, RuleOnce, RuleQuoted, RuleTarget, RuleVouched, RuleClause, RuleClosed,
-	RuleSelector, RuleOmitted, RuleExisting, RuleValue, RuleURL, RuleLink,
+	RuleSelector, RuleOmitted, RuleExisting, RuleValue, RuleURL, RuleLink, RuleDictated,
 }
 
 // The code of every reason of this layer is the rule's name with an
@@ -104,12 +105,12 @@ func (v *View) does(ops ...lexicon.Op) bool {
 // severe are the effects that are denied rather than asked about when nobody
 // asked for them: they pay, grant, take away, authenticate or run code.
 func (v *View) severe() bool {
-	return v.has(Destructive) || v.does(lexicon.Pay, lexicon.Grant, lexicon.Revoke, lexicon.Delete, lexicon.Auth, lexicon.Exec)
+	return v.has(Destructive) || v.has(Grave) || v.does(lexicon.Pay, lexicon.Grant, lexicon.Revoke, lexicon.Delete, lexicon.Auth, lexicon.Exec)
 }
 
 // strict are the effects whose selector must be bound to the user's words.
 func (v *View) strict() bool {
-	return v.has(Destructive) || v.does(lexicon.Pay, lexicon.Grant, lexicon.Revoke, lexicon.Auth) || v.Class == sallyport.Act && v.does(lexicon.Update)
+	return v.has(Destructive) || v.has(Grave) || v.does(lexicon.Pay, lexicon.Grant, lexicon.Revoke, lexicon.Auth)
 }
 
 // guarded reports whether the value decides who or what the effect reaches.
@@ -119,6 +120,18 @@ func (v *View) guarded(x *Value) bool {
 		return !x.Inside
 	case sallyport.Selector:
 		return v.strict()
+	case sallyport.Value:
+		return !x.Inside && isPlace(x.Kind)
+	}
+	return false
+}
+
+// isPlace reports whether a value of this kind is a place, so that it is a
+// target whatever the catalog says of its argument.
+func isPlace(k lexicon.ValueKind) bool {
+	switch k {
+	case lexicon.Email, lexicon.URL, lexicon.Host, lexicon.Account, lexicon.Path:
+		return true
 	}
 	return false
 }
@@ -129,7 +142,7 @@ func (j *judge) reads() {
 		if (x.Kind != lexicon.URL && x.Kind != lexicon.Host) || !j.v.Label.Tainted() && !j.v.has(Private) {
 			continue
 		}
-		if x.Origin == Minted || x.Origin == Untrusted || x.Origin == Designated {
+		if x.Origin == Minted || x.Origin == Untrusted {
 			j.say(sallyport.Ask, RuleURL, "an address would be fetched that neither the user nor a trusted field gave", "the user names the address")
 		}
 	}
@@ -189,15 +202,26 @@ func (j *judge) value(x *Value) {
 		return
 	}
 	switch x.Role {
+	case sallyport.Content:
+		if tainted && v.Class == sallyport.Act {
+			j.say(sallyport.Ask, RuleDictated, "it says word by word what text of others has between quotes", "the user says what is to be written")
+		}
 	case sallyport.Target, sallyport.Command, sallyport.Credential:
 		j.target(x, tainted)
 	case sallyport.Selector:
 		j.selector(x, tainted)
 	case sallyport.Value:
+		if isPlace(x.Kind) {
+			j.target(x, tainted)
+			return
+		}
+		if tainted && x.Origin == Untrusted && v.Class == sallyport.Act && v.does(lexicon.Update, lexicon.Auth) && x.Kind != lexicon.Amount && x.Kind != lexicon.Date {
+			j.say(sallyport.Ask, RuleValue, "what it would be changed to stands in untrusted text only", "the user says it")
+		}
 		if tainted && x.Origin == Untrusted && (x.Kind == lexicon.Amount || x.Kind == lexicon.Date) {
 			j.say(sallyport.Ask, RuleValue, "an amount or date stands in untrusted text only", "the user says it, or the mandate bounds it")
 		}
-		if tainted && x.Kind == lexicon.Amount && v.does(lexicon.Pay) && x.Origin < Designated {
+		if tainted && x.Kind == lexicon.Amount && (v.does(lexicon.Pay) || v.has(Grave)) && x.Origin < Designated {
 			j.say(sallyport.Ask, RuleValue, "an amount to be paid was not said by the user or a trusted field", "the user says it, or the mandate bounds it")
 		}
 	}
@@ -248,16 +272,17 @@ func (j *judge) target(x *Value, tainted bool) {
 
 func (j *judge) selector(x *Value, tainted bool) {
 	v := j.v
-	if !tainted || x.has(Own) || x.has(Bound) || x.Origin >= Said {
+	if !tainted || x.has(Own) || x.Origin >= Said {
 		return
 	}
 	switch {
+	case x.has(Mentioned):
+		j.say(sallyport.Ask, RuleVouched, "it exists, and text that others wrote names it, and the user did not", "the user names it")
+	case x.has(Bound):
 	case v.strict():
 		j.say(sallyport.Ask, RuleSelector, "which one it is about was not said by the user", "the user names it")
 	case x.Origin < Designated:
 		j.say(sallyport.Ask, RuleSelector, "which one it is about came from text that others write", "the user names it")
-	case x.Origin == Vouched && x.has(Mentioned):
-		j.say(sallyport.Ask, RuleVouched, "it exists, and text that others wrote names it, and the user did not", "the user names it")
 	}
 }
 

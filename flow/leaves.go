@@ -65,6 +65,9 @@ func (r *reading) read(part []byte, lines bool) {
 	if len(text) <= maxYAML && looksLikeYAML(text) && r.yaml(text) {
 		return
 	}
+	if r.pairs(string(text)) {
+		return
+	}
 	rec := r.newRecord()
 	if lines {
 		for line := range strings.Lines(string(text)) {
@@ -82,6 +85,41 @@ func (r *reading) read(part []byte, lines bool) {
 		return
 	}
 	r.add(leaf{record: rec, text: string(text), prose: true})
+}
+
+// pairs reads prose of which most lines are "name: text". Each such line is a
+// record of its own, and the text belongs to the name; no field of it vouches
+// for anything.
+func (r *reading) pairs(text string) bool {
+	if len(text) > maxYAML {
+		return false
+	}
+	var named, other int
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if name, rest, ok := strings.Cut(line, ": "); ok && rest != "" && len(name) <= 64 && words(name, 5) <= 5 {
+			named++
+		} else {
+			other++
+		}
+	}
+	if named < 2 || other > named {
+		return false
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		name, rest, ok := strings.Cut(line, ": ")
+		if !ok || len(name) > 64 || words(name, 5) > 5 {
+			r.add(leaf{record: r.newRecord(), text: line, prose: true})
+			continue
+		}
+		rec := r.newRecord()
+		r.add(leaf{record: rec, key: strings.ToLower(name), isKey: true, text: name})
+		r.add(leaf{record: rec, key: strings.ToLower(name), text: rest, prose: true})
+	}
+	return true
 }
 
 func (r *reading) json(v canon.Value, rec int, key string, depth int) {

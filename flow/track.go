@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport"
@@ -45,6 +46,9 @@ type Track struct {
 	own     map[key]bool // the user's own addresses
 	pins    map[key]bool
 	made    map[key]bool   // ids of what this task created
+	sought  map[key]bool   // values by which the user's words point to a source
+	content map[key]string // the words of the user that say something, with the noun each stands for
+	people  map[key]key    // names in the user's words, by each of their words
 	wrote   map[key]Origin // what this task wrote somewhere, and where that came from
 	done    []done         // effects so far
 	// delegated are the operations of sources that the user delegated to.
@@ -68,6 +72,7 @@ func NewTrack(c Config) *Track {
 	}
 	if e := Compile(c.Words); e.Understood {
 		t.env = e
+		t.listen(c.Words)
 	}
 	for _, a := range c.Own {
 		t.own[valueKey(lexicon.Email, a)] = true
@@ -78,6 +83,67 @@ func NewTrack(c Config) *Track {
 	}
 	return t
 }
+
+// listen takes from the user's words what results are compared with.
+func (t *Track) listen(said string) {
+	t.sought, t.content, t.people = map[key]bool{}, map[key]string{}, map[key]key{}
+	for i := range t.env.Operations {
+		op := &t.env.Operations[i]
+		for _, s := range op.Sources {
+			if _, noun := lexicon.Noun(s); !noun {
+				t.sought[valueKey(lexicon.KindOf(s), s)] = true
+			}
+		}
+		reads := !slices.ContainsFunc(op.Ops, func(o lexicon.Op) bool { return o != lexicon.Read })
+		files := slices.ContainsFunc(op.Ops, func(o lexicon.Op) bool {
+			return o == lexicon.Create || o == lexicon.Update || o == lexicon.Delete || o == lexicon.Grant || o == lexicon.Copy || o == lexicon.Add
+		})
+		for _, v := range op.Values {
+			if reads || v.Kind == lexicon.Path && !files {
+				t.sought[valueKey(v.Kind, v.Text)] = true
+			}
+			if v.Kind == lexicon.Name {
+				k := valueKey(v.Kind, v.Text)
+				eachWord(v.Text, func(w key, _ bool) bool { t.people[w] = k; return true })
+			}
+		}
+	}
+	if t.env.Delegates {
+		for _, v := range t.env.text.values {
+			t.sought[valueKey(v.Kind, v.Text)] = true
+			t.sought[valueKey(lexicon.KindOf(v.Text), v.Text)] = true
+		}
+	}
+	for _, w := range splitWords(said) {
+		if len(w) < 3 || onlyDigits(w) || grammar(w) {
+			continue
+		}
+		if v, verb := lexicon.Verb(lexicon.Base(w)); verb && !v.Nounable {
+			continue
+		}
+		noun, _ := lexicon.Noun(w)
+		t.content[stemKey(w)] = noun
+	}
+}
+
+// splitWords are the words of a text, in lower case.
+func splitWords(s string) []string {
+	return strings.FieldsFunc(strings.ToLower(s), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+}
+
+// grammar reports whether a word holds sentences together and says nothing of
+// its own.
+func grammar(w string) bool {
+	for _, set := range []lexicon.Set{lexicon.Stop, lexicon.Determiner, lexicon.Pronoun, lexicon.Modal, lexicon.Preposition, lexicon.Adverb, lexicon.Sequence, lexicon.Open, lexicon.Many, lexicon.Greeting} {
+		if lexicon.In(set, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// stemKey is the key of a word without its ending.
+func stemKey(w string) key { return valueKey(lexicon.Name, lexicon.Base(strings.ToLower(w))) }
 
 // Restore is NewTrack after a restart: what was read is gone, so nothing of
 // it exempts any more; the label is not.
@@ -211,12 +277,7 @@ func (o *observer) pointed(env *Envelope, args canon.Value) {
 			return
 		}
 		o.asked = true
-		switch role := o.facts.Role(top(at)); kind {
-		case lexicon.Email, lexicon.URL, lexicon.Host, lexicon.Path, lexicon.Account:
-			o.named = true
-		default:
-			o.named = o.named || role == sallyport.Target || role == sallyport.Selector
-		}
+		o.named = o.named || o.t.sought[valueKey(kind, s)]
 	})
 }
 
@@ -253,14 +314,69 @@ func originOf(i sallyport.Integrity) Origin {
 // leaves indexes what was read. Records are looked at twice: whether the
 // user's words name a record decides what its fields are good for.
 func (o *observer) leaves(rd *reading, failed bool) {
+	records := 0
+	for i := range rd.leaves {
+		if i == 0 || rd.leaves[i].record != rd.leaves[i-1].record {
+			records++
+		}
+	}
+	described := o.described(rd.leaves)
 	for start := 0; start < len(rd.leaves); {
 		end := start
 		for end < len(rd.leaves) && rd.leaves[end].record == rd.leaves[start].record {
 			end++
 		}
-		o.record(rd.leaves[start:end], rd.records, failed)
+		o.record(rd.leaves[start:end], records, described[rd.leaves[start].record], failed)
 		start = end
 	}
+}
+
+// described finds the records that the user's words describe: each shares a
+// word with them that no other record of the result has. Whoever adds a
+// record with the same word makes neither of them the one.
+func (o *observer) described(ls []leaf) map[int]bool {
+	t := o.t
+	if t.env == nil || len(t.content) == 0 {
+		return nil
+	}
+	has := map[key]int{} // word -> its only record, or -1
+	for _, l := range ls {
+		if l.isKey || l.prose || len(l.text) > 120 {
+			continue
+		}
+		for _, w := range splitWords(l.text) {
+			k := stemKey(w)
+			noun, said := t.content[k]
+			if !said || noun != "" && slices.Contains(o.f.Nouns, noun) {
+				continue
+			}
+			if r, ok := has[k]; ok && r != l.record {
+				has[k] = -1
+			} else {
+				has[k] = l.record
+			}
+		}
+	}
+	out := map[int]bool{}
+	for _, r := range has {
+		if r >= 0 {
+			out[r] = true
+		}
+	}
+	if len(out) > 1 {
+		// Words of the request describe several things; more of them have to
+		// fit than one.
+		count := map[int]int{}
+		for _, r := range has {
+			if r >= 0 {
+				count[r]++
+			}
+		}
+		for r := range out {
+			out[r] = count[r] >= 2
+		}
+	}
+	return out
 }
 
 // structured reports whether a leaf is a field that the server sets, rather
@@ -272,9 +388,9 @@ func (o *observer) structured(l leaf) bool {
 	return l.isKey || !freeKey(l.key) && !slices.Contains(o.f.Free, l.key)
 }
 
-func (o *observer) record(ls []leaf, records int, failed bool) {
+func (o *observer) record(ls []leaf, records int, described, failed bool) {
 	t := o.t
-	bound := false
+	bound, sought := false, false
 	if t.env != nil && !failed {
 		hits := 0
 		for _, l := range ls {
@@ -285,6 +401,7 @@ func (o *observer) record(ls []leaf, records int, failed bool) {
 			if !t.env.Has(kind, l.text) {
 				continue
 			}
+			sought = sought || t.sought[valueKey(kind, l.text)]
 			switch kind {
 			case lexicon.Email, lexicon.Path, lexicon.URL, lexicon.Account:
 				hits += 2
@@ -296,13 +413,21 @@ func (o *observer) record(ls []leaf, records int, failed bool) {
 				}
 			}
 		}
-		bound = hits >= 2 || records == 1 && o.asked
+		bound = hits >= 2 || records == 1 && o.asked || described
 	}
-	designated := (bound || o.named) && !o.web
+	designated := (bound && sought || o.named) && !o.web
+	o.persons(ls)
 	var prose []string
+	own := map[key]bool{}
+	for _, l := range ls {
+		if l.prose || len(l.text) > 64 || words(l.text, 5) > 5 || freeKey(l.key) && !l.isKey {
+			continue
+		}
+		eachWord(l.text, func(w key, _ bool) bool { own[w] = true; return true })
+	}
 	for _, l := range ls {
 		if failed || !o.structured(l) {
-			o.text(l, designated, bound)
+			o.text(l, designated, bound, own)
 			if designated && t.env != nil && t.env.Delegates && len(l.text) < 8<<10 {
 				prose = append(prose, l.text)
 			}
@@ -313,6 +438,42 @@ func (o *observer) record(ls []leaf, records int, failed bool) {
 	if len(prose) > 0 && bound && len(t.delegated) < 8 {
 		if e := Compile(strings.Join(prose, "\n")); e.Understood {
 			t.delegated = append(t.delegated, e)
+		}
+	}
+}
+
+// persons notes which addresses a directory gives for a person that the
+// user's words name.
+func (o *observer) persons(ls []leaf) {
+	t := o.t
+	if len(t.people) == 0 || !o.f.Directory {
+		return
+	}
+	var who []key
+	for _, l := range ls {
+		if l.isKey || l.prose || len(l.text) > 64 || lexicon.KindOf(l.text) == lexicon.Email {
+			continue
+		}
+		eachWord(l.text, func(w key, _ bool) bool {
+			if k, ok := t.people[w]; ok && !slices.Contains(who, k) {
+				who = append(who, k)
+			}
+			return true
+		})
+	}
+	for _, l := range ls {
+		kind := lexicon.KindOf(l.text)
+		if l.isKey || kind != lexicon.Email && kind != lexicon.Account || !o.structured(l) {
+			continue
+		}
+		for _, k := range who {
+			if t.index.persons == nil {
+				t.index.persons = map[key]map[key]bool{}
+			}
+			if t.index.persons[k] == nil {
+				t.index.persons[k] = map[key]bool{}
+			}
+			t.index.persons[k][valueKey(kind, l.text)] = true
 		}
 	}
 }
@@ -347,13 +508,21 @@ func (o *observer) field(l leaf, designated, bound bool) {
 	if designated && address && !t.own[k] {
 		t.index.designate(kind, k)
 	}
+	if kind == lexicon.Date && level >= Vouched {
+		if m := clockTime.FindString(l.text); m != "" && len(t.index.clocks) < 10_000 {
+			if t.index.clocks == nil {
+				t.index.clocks = map[key]bool{}
+			}
+			t.index.clocks[clockKey(m)] = true
+		}
+	}
 	if o.facts.Class != sallyport.Read && (idKey(l.key) || kind == lexicon.Path) && makes(o.f.Ops) {
 		t.made[k] = true
 	}
 }
 
 // text indexes prose: its typed values and its phrases.
-func (o *observer) text(l leaf, designated, bound bool) {
+func (o *observer) text(l leaf, designated, bound bool, own map[key]bool) {
 	t := o.t
 	level := originOf(o.f.Text)
 	src := o.source(l.key)
@@ -371,13 +540,13 @@ func (o *observer) text(l leaf, designated, bound bool) {
 		if o.echo[k] {
 			continue
 		}
-		t.index.see(k, atom{origin: level, source: src, text: true, designated: designated})
+		t.index.see(k, atom{origin: level, source: src, text: true, designated: designated, quoted: s.Kind == lexicon.FreeText && level < Vouched})
 		if designated && !t.own[k] && !(t.env != nil && t.env.Has(s.Kind, s.Text)) {
 			t.index.designate(s.Kind, k)
 		}
 	}
 	if level < Vouched {
-		t.index.prose(l.text, src)
+		t.index.prose(l.text, src, own)
 	}
 }
 
@@ -505,7 +674,7 @@ func (t *Track) free(m Match, f *catalog.Facts, args key) int {
 				used++
 			}
 		}
-		if o := &t.env.Operations[op]; o.Many || o.Open || used < max(1, t.named(op, f)) {
+		if o := &t.env.Operations[op]; o.Many || o.Open || used < max(1, t.named(op)) {
 			return op
 		}
 	}
@@ -513,14 +682,16 @@ func (t *Track) free(m Match, f *catalog.Facts, args key) int {
 }
 
 // named counts the targets that the clause of an operation names.
-func (t *Track) named(op int, f *catalog.Facts) int {
+func (t *Track) named(op int) int {
 	n := 0
-	for _, v := range t.env.Operations[op].Values {
-		for arg, kind := range f.Flow.Kinds {
-			if f.Role(arg) == sallyport.Target && family(kind) == family(v.Kind) {
-				n++
-				break
-			}
+	o := &t.env.Operations[op]
+	for _, v := range o.Values {
+		switch v.Kind {
+		case lexicon.FreeText, lexicon.Amount, lexicon.Date:
+			continue
+		}
+		if !slices.Contains(o.Quoted, v.Text) && !slices.Contains(o.Sources, v.Text) {
+			n++
 		}
 	}
 	return n
@@ -531,6 +702,11 @@ func (l *looker) intent() {
 	t, f := l.t, l.c.Facts
 	if slices.Contains(f.Kinds, sallyport.Deletion) || slices.Contains(f.Flow.Ops, lexicon.Delete) || slices.Contains(f.Flow.Ops, lexicon.Revoke) {
 		l.v.mark(Destructive)
+	}
+	for _, k := range f.Kinds {
+		if k == sallyport.Payment || k == sallyport.Privilege || k == sallyport.Secret || k == sallyport.Deployment {
+			l.v.mark(Grave)
+		}
 	}
 	if t.env == nil {
 		return
@@ -713,6 +889,10 @@ func (l *looker) inside(at string, role sallyport.Role, s string) {
 	if l.c.Facts.Class == sallyport.Read {
 		return
 	}
+	if words(s, 3) >= 3 && l.t.index.atoms[valueKey(lexicon.FreeText, s)].quoted && !(l.t.env != nil && l.t.env.Has(lexicon.FreeText, s)) {
+		a := l.t.index.atoms[valueKey(lexicon.FreeText, s)]
+		l.v.Values = append(l.v.Values, Value{At: at, Role: role, Kind: lexicon.FreeText, Origin: a.origin, Source: l.t.sourceOf(a.source, a.origin)})
+	}
 	n := 0
 	for _, sp := range lexicon.Scan(clip(s, 1<<20)) {
 		if sp.Kind != lexicon.Email && sp.Kind != lexicon.URL && sp.Kind != lexicon.Account {
@@ -724,6 +904,9 @@ func (l *looker) inside(at string, role sallyport.Role, s string) {
 			return
 		}
 		o, a := l.t.origin(sp.Kind, sp.Text)
+		if o == Designated {
+			o = a.origin // that the user pointed to a text does not make its links theirs
+		}
 		v := Value{At: at, Role: role, Kind: sp.Kind, Origin: o, Inside: true, Source: l.t.sourceOf(a.source, o)}
 		l.v.Values = append(l.v.Values, v)
 	}
@@ -734,6 +917,9 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 	t := l.t
 	o, a := t.origin(kind, s)
 	k := valueKey(kind, s)
+	if kind == lexicon.Date && o != Pinned {
+		o = t.when(s, o)
+	}
 	v := Value{At: at, Role: role, Kind: kind}
 	if t.own[k] {
 		v.mark(Self)
@@ -752,6 +938,9 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 			v.mark(Unique)
 		}
 	}
+	if f := l.c.Facts; f.Class == sallyport.Read && o == Designated && !v.has(Unique) {
+		o = a.origin
+	}
 	switch l.bound(at) {
 	case ByValue:
 		o = Pinned
@@ -765,13 +954,13 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 		}
 	}
 	if o < Said {
-		if _, named := t.index.inProse(s); named && kind != lexicon.Amount && kind != lexicon.Date && !onlyDigits(s) {
+		if kind != lexicon.Amount && kind != lexicon.Date && !onlyDigits(s) && t.index.mentioned(s) {
 			v.mark(Mentioned)
 		}
-		if a.origin == Vouched && !a.text {
+		if a.origin == Vouched {
 			v.mark(Existing)
 		}
-		if l.closed(kind) {
+		if l.closed(kind, a) || role == sallyport.Target && l.another(kind, s, k, a) {
 			v.mark(Closed)
 		}
 	} else if o == Said && len(l.ops) > 0 && !l.inClause(kind, s) {
@@ -782,6 +971,36 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 	}
 	v.Origin, v.Source = o, t.sourceOf(a.source, o)
 	l.v.Values = append(l.v.Values, v)
+}
+
+// when is the origin of a date with a time of day: the day may be the user's
+// and the hour the attacker's. What stands in untrusted text only counts as
+// untrusted, also beside what the agent made up.
+func (t *Track) when(s string, whole Origin) Origin {
+	clock := clockTime.FindString(s)
+	if clock == "" {
+		return whole
+	}
+	day := whole
+	if d := dayDate.FindString(s); d != "" {
+		day, _ = t.origin(lexicon.Date, d)
+	}
+	hour := Minted
+	h, m, _ := strings.Cut(clock, ":")
+	if t.env != nil && t.env.saysClock(h, m) {
+		hour = Said
+	} else if t.index.clocks[clockKey(clock)] {
+		hour = Vouched
+	} else if _, text := t.index.inProse(clock); text {
+		hour = Untrusted
+	}
+	switch {
+	case whole >= Vouched && whole < Said:
+		return whole // the server's own field has it whole
+	case day == Untrusted || hour == Untrusted:
+		return Untrusted
+	}
+	return min(day, hour)
 }
 
 func (l *looker) bound(at string) BoundBy {
@@ -802,20 +1021,80 @@ func (l *looker) inClause(kind lexicon.ValueKind, s string) bool {
 
 // closed reports whether the user's words say themselves who or what a value
 // of this kind is.
-func (l *looker) closed(kind lexicon.ValueKind) bool {
+func (l *looker) closed(kind lexicon.ValueKind, is atom) bool {
 	if l.t.env == nil || l.open {
 		return false
 	}
 	for _, op := range l.ops {
 		for _, v := range l.t.env.Operations[op].Values {
-			if family(v.Kind) == family(kind) {
-				return true
+			if v.Kind == lexicon.FreeText || family(v.Kind) != family(kind) || slices.Contains(l.t.env.Operations[op].Quoted, v.Text) {
+				continue
 			}
+			if v.Kind == lexicon.Name {
+				// A capital makes no name; that another entry of the same
+				// listing is called so does.
+				other, known := l.t.index.atoms[valueKey(v.Kind, v.Text)]
+				if !known || is.source >= 0 && !l.t.alike(is.source, other.source) {
+					continue
+				}
+			}
+			return true
 		}
 	}
 	switch kind {
 	case lexicon.Email, lexicon.Account, lexicon.URL:
-		return l.t.env.HasKind(kind)
+		many := slices.ContainsFunc(l.ops, func(op int) bool { return l.t.env.Operations[op].Many })
+		return !many && l.t.env.HasKind(kind)
+	}
+	return false
+}
+
+// alike reports whether two values were first seen in the same field of
+// results of the same tool.
+func (t *Track) alike(a, b int32) bool {
+	if a < 0 || b < 0 {
+		return false
+	}
+	x, y := t.sources[a], t.sources[b]
+	return x.Tool == y.Tool && x.Server == y.Server && x.Field == y.Field
+}
+
+// another reports whether the user's words lead to other values of this kind
+// than this one: those of the people they name, or those in what they point
+// to.
+func (l *looker) another(kind lexicon.ValueKind, s string, k key, a atom) bool {
+	t := l.t
+	if t.env == nil || l.open || kind != lexicon.Email && kind != lexicon.Account {
+		return false
+	}
+	people := false
+	for _, op := range l.ops {
+		o := &t.env.Operations[op]
+		for _, v := range o.Values {
+			if v.Kind != lexicon.Name || !o.Person || slices.Contains(o.Quoted, v.Text) || slices.Contains(o.Sources, v.Text) {
+				continue
+			}
+			people = true
+			known := t.index.persons[valueKey(v.Kind, v.Text)]
+			if len(known) == 1 && known[k] || len(known) == 0 && spells(s, v.Text) {
+				return false
+			}
+		}
+	}
+	if people {
+		return true
+	}
+	d := t.index.designated[family(kind)]
+	return len(d) > 0 && !d[k] && !a.designated
+}
+
+// spells reports whether an address is made of a person's name.
+func spells(address, name string) bool {
+	local, _, _ := strings.Cut(strings.ToLower(address), "@")
+	for _, w := range splitWords(name) {
+		if len(w) > 2 && strings.Contains(local, w) {
+			return true
+		}
 	}
 	return false
 }
