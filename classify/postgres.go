@@ -65,11 +65,11 @@ func (p *postgres) parse(sql string) (tree []byte, err error) {
 			tree, err = nil, fmt.Errorf("%w: %v", errTooDeep, r)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), parseTimeout)
-	defer cancel()
 	if err := p.load(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), parseTimeout)
+	defer cancel()
 	p.lastUsed = time.Now()
 	if p.inst == nil {
 		inst, err := p.instantiate(ctx)
