@@ -39,7 +39,7 @@ func (s *Server) addAgent(r *http.Request, who Caller) (any, error) {
 	now := s.c.Now().UTC().Truncate(time.Second)
 	a := gateway.Agent{
 		Name: in.Name, ID: id, Owner: s.person(in.Owner), Contact: in.Contact, Purpose: in.Purpose, Risk: in.Risk,
-		Groups: in.Groups, Templates: in.Templates, Key: in.Key, Identities: in.Identities, Created: now, Reviewed: now, Expires: now.Add(in.TTL),
+		Groups: in.Groups, Templates: in.Templates, Words: in.Words, Key: in.Key, Identities: in.Identities, Created: now, Reviewed: now, Expires: now.Add(in.TTL),
 	}
 	if !s.c.Directory.KnowsUser(a.Owner) && a.Owner != "" {
 		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "owner_unknown", Text: "the owner " + a.Owner + " is no known user, so the agent could do nothing", Fix: "name a known user, or add this one under users in the config"}
@@ -75,6 +75,7 @@ func (s *Server) updateAgent(r *http.Request, who Caller) (any, error) {
 	change(&a.Risk, in.Risk)
 	change(&a.Groups, in.Groups)
 	change(&a.Templates, in.Templates)
+	change(&a.Words, in.Words)
 	change(&a.Key, in.Key)
 	change(&a.Identities, in.Identities)
 	if in.Owner != nil {

@@ -32,6 +32,9 @@ type Agent struct {
 	Groups  []string `json:"groups,omitempty"`
 	// Templates are those it may start tasks of; none means any.
 	Templates []string `json:"templates,omitempty"`
+	// Words says that it is a host whose word is taken for what its users
+	// asked for.
+	Words bool `json:"words,omitempty"`
 	// Key is the RFC 7638 thumbprint of its own public key, if it has one.
 	Key string `json:"key,omitempty"`
 	// Identities are other evidence that it is this agent.

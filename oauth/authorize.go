@@ -95,6 +95,9 @@ func (s *Server) check(q *request, f Form) (err error) {
 		if q.proposed.Task != "" {
 			return refuse("invalid_authorization_details", "a task is renewed with its refresh token")
 		}
+		if q.proposed.Request != "" {
+			return refuse("invalid_authorization_details", "what the user asks for they say themselves, on the page")
+		}
 		if q.template == "" {
 			q.template = q.proposed.Template
 		}
@@ -136,7 +139,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	case q.scope.cli:
 		s.showSignIn(w, r, q, person)
 	default:
-		s.showConsent(w, r, q, person, agent, nil, nil)
+		s.showConsent(w, r, q, person, agent, nil, "", nil)
 	}
 }
 
@@ -194,7 +197,12 @@ func (s *Server) consented(w http.ResponseWriter, r *http.Request) {
 		}
 		given := slotsOf(f)
 		if c.consent, err = s.agree(q, f, person, agent, given); err != nil {
-			s.showConsent(w, r, q, person, agent, given, err)
+			s.showConsent(w, r, q, person, agent, given, f["words"], err)
+			return
+		}
+		if c.consent.request != nil && f["reading"] != reading(c.consent.request) {
+			// They see what was understood before it counts.
+			s.showConsent(w, r, q, person, agent, given, f["words"], nil)
 			return
 		}
 		c.scope = ScopeTask + ":" + c.consent.template
@@ -228,7 +236,11 @@ func (s *Server) agree(q request, f Form, person identity.Person, agent gateway.
 			return consent{}, refuse("invalid_request", "the template was changed while you read it; look again")
 		}
 		c := consent{agent: agent.ID, template: t.Name, digest: t.Digest(), slots: slots, goal: q.proposed.Goal}
-		_, err := s.mandate(c, t, person.User(), identity.HolderOfClient(q.client.id))
+		var err error
+		if c.request, err = gateway.ReadWords(f["words"], "form"); err != nil {
+			return consent{}, err
+		}
+		_, err = s.mandate(c, t, person.User(), identity.HolderOfClient(q.client.id))
 		return c, err
 	}
 	return consent{}, refuse("invalid_request", "the template is not one of those offered")

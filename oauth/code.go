@@ -8,6 +8,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/task"
 )
 
 // code is an authorization code: a human's consent on its way to the client.
@@ -39,6 +40,7 @@ type consent struct {
 	digest   sallyport.Digest // of the template as it was shown
 	slots    map[string]string
 	goal     string
+	request  *task.Request // what they typed, nil if nothing
 }
 
 // codes holds codes by the hash of their text. It is safe for concurrent use.

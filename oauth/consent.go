@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/login"
@@ -66,13 +67,18 @@ type consentPage struct {
 	Agent   gateway.Agent
 	Choices []choice // templates, if none was picked yet
 	// The rest is of the one that was picked.
-	Template  *task.Template
-	Digest    string
-	Grants    []string
-	Limits    []string
-	Lasts     string
-	Reads     string
-	Goal      string
+	Template *task.Template
+	Digest   string
+	Grants   []string
+	Limits   []string
+	Lasts    string
+	Reads    string
+	Goal     string
+	// Words are what the person typed, Reading what they were taken to ask
+	// for, and Read names that reading.
+	Words     string
+	Reading   []string
+	Read      string
 	Fields    []field
 	Resource  string
 	Bearer    bool // whoever gets hold of the token is the holder
@@ -86,8 +92,9 @@ type consentPage struct {
 type choice struct{ Name, Description, Href string }
 
 // showConsent asks the person. given is what they had filled in, if they are
-// asked again because of a mistake.
-func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, q request, p identity.Person, agent gateway.Agent, given map[string]string, mistake error) {
+// asked again because of a mistake, or to see what their words were taken to
+// mean.
+func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, q request, p identity.Person, agent gateway.Agent, given map[string]string, words string, mistake error) {
 	offered := s.offered(agent, q.scope)
 	if len(offered) == 0 {
 		s.showUnregistered(w, q, p, &sallyport.Error{
@@ -118,6 +125,10 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, q request, 
 		status, _, page.Mistake = answer(mistake)
 	}
 	s.fill(&page, offered[i], q, given)
+	page.Words = words
+	if request, err := gateway.ReadWords(words, "form"); err == nil && request != nil {
+		page.Reading, page.Read = request.Reading, reading(request)
+	}
 	page.CSRF = s.seal(w, r, "consent", q.raw, p)
 	login.WritePage(w, status, login.Page{
 		Title: "Let an assistant act for you?", Template: pages.Lookup("consent.html"), Data: page, User: visible(p.User().ID), FormAction: formActions(q.redirect),
@@ -146,6 +157,15 @@ func (s *Server) fill(page *consentPage, t *task.Template, q request, given map[
 		}
 		page.Fields = append(page.Fields, f)
 	}
+}
+
+// reading names what a person was shown of how their words were understood.
+func reading(r *task.Request) string {
+	b, err := canon.Marshal(r)
+	if err != nil {
+		return ""
+	}
+	return canon.Digest("sallyport-reading-v1", b).String()
 }
 
 // refusedPage is what pages/unregistered.html shows.

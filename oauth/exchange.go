@@ -53,7 +53,10 @@ func (s *Server) Exchange(ctx context.Context, f Form, c Caller) (Token, error) 
 	if err != nil {
 		return Token{}, err
 	}
-	v, err := s.start(ctx, d, user, agent.agent, b.holder)
+	// The kernel, or the user's own key, shows that it is their own program
+	// that speaks; any other evidence of them an agent may hold.
+	own := f["subject_token_type"] == TypeLocalUser && c.User == user || f["subject_token_type"] == TypeAccessToken
+	v, err := s.start(ctx, d, user, agent.agent, b.holder, own)
 	if err != nil {
 		return Token{}, err
 	}
@@ -222,8 +225,26 @@ func (s *Server) template(name string, a gateway.Agent) (*task.Template, error) 
 	return t, nil
 }
 
-// start begins the task that was asked for.
-func (s *Server) start(ctx context.Context, d TaskRequest, user sallyport.Principal, a gateway.Agent, holder string) (task.View, error) {
+// requestOf is what the user asked for, if whoever says it may: their own program, or an
+// agent that an operator registered to be believed.
+func requestOf(d TaskRequest, a gateway.Agent, own bool) (*task.Request, error) {
+	switch {
+	case d.Request == "":
+		return nil, nil
+	case own:
+		return gateway.ReadWords(d.Request, "host")
+	case a.Words:
+		return gateway.ReadWords(d.Request, "orchestrator")
+	}
+	return nil, &sallyport.Error{
+		Kind: sallyport.EForbidden, Code: "words_not_trusted", Text: "agent " + a.Name + " may not say what its user asked for: what is believed of a user's words does not come from the agent that acts on them",
+		Fix: "leave out request; or, if this agent is a host that passes on what its users type, an operator says so: sallyport agent update " + a.Name + " --words",
+	}
+}
+
+// start begins the task that was asked for. own says that the user's own
+// program asks.
+func (s *Server) start(ctx context.Context, d TaskRequest, user sallyport.Principal, a gateway.Agent, holder string, own bool) (task.View, error) {
 	t, err := s.template(d.Template, a)
 	if err != nil {
 		return task.View{}, err
@@ -234,8 +255,12 @@ func (s *Server) start(ctx context.Context, d TaskRequest, user sallyport.Princi
 			return task.View{}, sallyport.Errorf(sallyport.EInvalid, "bad_ttl", "ttl %q is not a duration such as 10m", clip(d.TTL))
 		}
 	}
+	request, err := requestOf(d, a, own)
+	if err != nil {
+		return task.View{}, err
+	}
 	m, err := t.Mandate(task.Params{
-		Domain: s.c.Domain, User: user, Agent: sallyport.Principal{Kind: sallyport.AgentKind, ID: a.ID}, Holder: holder, Goal: d.Goal, Slots: d.Slots,
+		Domain: s.c.Domain, User: user, Agent: sallyport.Principal{Kind: sallyport.AgentKind, ID: a.ID}, Holder: holder, Goal: d.Goal, Slots: d.Slots, Request: request,
 		Now: s.c.Now().UTC().Truncate(time.Millisecond), TTL: ttl,
 	})
 	if err != nil {
@@ -251,7 +276,7 @@ func (s *Server) start(ctx context.Context, d TaskRequest, user sallyport.Princi
 // key. The user was asked when the task began: the task's last token may stand
 // for them.
 func (s *Server) renew(ctx context.Context, f Form, c Caller, d TaskRequest, a gateway.Agent, b bound, resource string) (Token, error) {
-	if d.Template != "" || len(d.Slots) > 0 || d.Goal != "" || d.TTL != "" {
+	if d.Template != "" || len(d.Slots) > 0 || d.Goal != "" || d.Request != "" || d.TTL != "" {
 		return Token{}, sallyport.Errorf(sallyport.EInvalid, "invalid_authorization_details", "a renewal changes nothing: name only the task")
 	}
 	unknown := sallyport.Errorf(sallyport.ENotFound, "unknown_task", "there is no task %s", clip(string(d.Task)))

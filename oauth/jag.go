@@ -53,7 +53,7 @@ func (s *Server) idJAG(ctx context.Context, f Form, c Caller, who party) (Token,
 	if err := s.vouched(ctx, p); err != nil {
 		return Token{}, as("invalid_grant", err)
 	}
-	v, err := s.start(ctx, d, p.User(), agent, b.holder)
+	v, err := s.start(ctx, d, p.User(), agent, b.holder, false)
 	if err != nil {
 		return Token{}, err
 	}
@@ -114,7 +114,7 @@ func (s *Server) jagTask(f Form, a gateway.Agent, jag identity.JAG) (TaskRequest
 		}
 		if f["authorization_details"] != "" && !jag.Details.IsNull() {
 			most, err := details(string(allowed(jag)))
-			if err != nil || most.Template != d.Template || !sameSlots(most.Slots, d.Slots) || !noLonger(most.TTL, d.TTL) {
+			if err != nil || most.Template != d.Template || !sameSlots(most.Slots, d.Slots) || most.Request != d.Request || !noLonger(most.TTL, d.TTL) {
 				return TaskRequest{}, refuse("invalid_authorization_details", "authorization_details are others than the assertion's")
 			}
 		}

@@ -153,7 +153,7 @@ func (s *Server) mint(v task.View, b bound, resource string) (Token, error) {
 func (s *Server) mandate(c consent, t *task.Template, user sallyport.Principal, holder string) (*task.Mandate, error) {
 	m, err := t.Mandate(task.Params{
 		Domain: s.c.Domain, User: user, Agent: sallyport.Principal{Kind: sallyport.AgentKind, ID: c.agent},
-		Holder: holder, Goal: c.goal, Slots: c.slots, Now: s.c.Now().UTC().Truncate(time.Millisecond),
+		Holder: holder, Goal: c.goal, Slots: c.slots, Request: c.request, Now: s.c.Now().UTC().Truncate(time.Millisecond),
 	})
 	if err != nil {
 		return nil, err

@@ -56,6 +56,9 @@ type TaskRequest struct {
 	Template string            `json:"template,omitempty"`
 	Slots    map[string]string `json:"slots,omitempty"`
 	Goal     string            `json:"goal,omitempty"`
+	// Request is what the user asked for, in their own words. Only their own
+	// program may say it, or an agent that is registered to be believed.
+	Request string `json:"request,omitempty"`
 	// TTL shortens the template's, as a Go duration ("10m").
 	TTL string `json:"ttl,omitempty"`
 	// Task renews the token of this task; the fields above must be empty.
@@ -113,7 +116,7 @@ func details(text string) (TaskRequest, error) {
 	}
 	for _, m := range v.Elems()[0].Members() {
 		switch m.Name {
-		case "type", "template", "slots", "goal", "ttl", "task":
+		case "type", "template", "slots", "goal", "request", "ttl", "task":
 		default:
 			return bad()
 		}

@@ -46,6 +46,7 @@ func (r *registration) flags(c *cobra.Command) {
 	f.StringVar(&r.Risk, "risk", "", "low, medium or high")
 	f.StringSliceVar(&r.Groups, "group", nil, "agent groups for policies")
 	f.StringSliceVar(&r.Templates, "template", nil, "templates it may start tasks of (default: any)")
+	f.BoolVar(&r.Words, "words", false, "it is a host that passes on what its users type: its word is taken for what they asked for")
 	f.StringSliceVar(&r.spiffe, "spiffe", nil, "SPIFFE ID, or a pattern with * for a segment, that is this agent")
 	f.StringVar(&r.issuer, "oidc-issuer", "", "issuer of the OIDC workload that is this agent")
 	f.StringVar(&r.subject, "oidc-subject", "", "its subject")
@@ -157,6 +158,9 @@ func (e *env) printAgent(a api.AgentInfo) {
 	if len(a.Templates) > 0 {
 		fmt.Fprintf(e.stdout, "  may use  %s\n", strings.Join(a.Templates, ", "))
 	}
+	if a.Words {
+		fmt.Fprintf(e.stdout, "  words    it says what its users asked for\n")
+	}
 	for _, i := range a.Identities {
 		fmt.Fprintf(e.stdout, "  known by %s\n", i)
 	}
@@ -264,6 +268,9 @@ func updateCommand(e *env) *cobra.Command {
 			}
 			if given("template") {
 				ch.Templates = &r.Templates
+			}
+			if given("words") {
+				ch.Words = &r.Words
 			}
 			if ids != nil {
 				ch.Identities = &ids

@@ -256,5 +256,5 @@ func benchTask(ctx context.Context, cfg *Config, dir string) (*session, error) {
 		}
 	}
 	s := starter{agent: "bot", proof: proofFlags{keyFile: keyFile}, template: "echo", user: "dana@bench.local"}
-	return s.startWith(ctx, c, nil)
+	return s.startWith(ctx, c, nil, "")
 }

@@ -197,7 +197,7 @@ func (d *demoRun) work(ctx context.Context, dir string) error {
 		return err
 	}
 	s := starter{agent: "support-bot", proof: proofFlags{keyFile: keyFile}, template: "triage", user: demoUser, slots: []string{"ticket=" + demo.Ticket}, goal: "answer ticket " + demo.Ticket}
-	ss, err := s.startWith(ctx, d.client, nil)
+	ss, err := s.startWith(ctx, d.client, nil, "")
 	if err != nil {
 		return err
 	}

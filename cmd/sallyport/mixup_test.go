@@ -42,7 +42,7 @@ func TestAGatewayGetsNoEvidenceForAnother(t *testing.T) {
 	defer evil.Close()
 	plain := func(*http.Request) error { return nil }
 	s := starter{agent: "bot", template: "look"}
-	_, err = s.startWith(t.Context(), api.NewRemote(evil.URL, plain), &signIn{gateway: evil.URL, key: key, http: http.DefaultClient})
+	_, err = s.startWith(t.Context(), api.NewRemote(evil.URL, plain), &signIn{gateway: evil.URL, key: key, http: http.DefaultClient}, "")
 	var e *sallyport.Error
 	if !errors.As(err, &e) || e.Code != "other_issuer" {
 		t.Errorf("%v", err)

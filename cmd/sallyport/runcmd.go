@@ -175,6 +175,9 @@ func mcpCommand(e *env) *cobra.Command {
 each message through the gateway, and ends the task when its input ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if s.wordsFile == "-" {
+				return usageError{errors.New("--words-file - and the messages are both the standard input: name a file")}
+			}
 			live, stop := cmd.Context(), func() {}
 			if !signal.Ignored(syscall.SIGHUP) {
 				live, stop = signal.NotifyContext(live, syscall.SIGHUP) // a host that closes its terminal

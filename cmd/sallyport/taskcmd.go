@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -18,12 +19,14 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/api"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/task"
 	"github.com/sallyport-dev/sallyport/workload"
 )
 
 // starter are the flags that say which task to start, and as whom.
 type starter struct {
 	agent, template, user, goal string
+	words, wordsFile            string
 	ttl                         time.Duration
 	slots                       []string
 	proof                       proofFlags
@@ -35,6 +38,8 @@ func (s *starter) flags(c *cobra.Command) {
 	f.StringVar(&s.template, "template", "", "what the task may do (required)")
 	f.StringVar(&s.user, "user", "", "for whom (default: you)")
 	f.StringVar(&s.goal, "goal", "", "what it is about, in words; shown to people, grants nothing")
+	f.StringVar(&s.words, "words", "", "what you ask for, in your own words: it narrows what passes without a question")
+	f.StringVar(&s.wordsFile, "words-file", "", "read the words from a file, - is the standard input")
 	f.DurationVar(&s.ttl, "ttl", 0, "end sooner than the template says")
 	f.StringArrayVar(&s.slots, "slot", nil, "NAME=VALUE for the template")
 	s.proof.add(f)
@@ -56,7 +61,35 @@ type session struct {
 	token api.Token // the first; what it says of the task stays
 }
 
+// request is the user's words, from the flag or the file.
+func (s *starter) request(stdin io.Reader) (string, error) {
+	switch {
+	case s.wordsFile == "":
+		return s.words, nil
+	case s.words != "":
+		return "", usageError{errors.New("--words and --words-file are one or the other")}
+	}
+	in := stdin
+	if s.wordsFile != "-" {
+		f, err := os.Open(s.wordsFile)
+		if err != nil {
+			return "", usageError{fmt.Errorf("--words-file: %w", err)}
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, task.MaxRequestBytes+1))
+	if err == nil && len(b) > task.MaxRequestBytes {
+		err = usageError{fmt.Errorf("--words-file: more than %d bytes", task.MaxRequestBytes)}
+	}
+	return string(b), err
+}
+
 func (s *starter) start(ctx context.Context, e *env) (*session, error) {
+	words, err := s.request(e.stdin)
+	if err != nil {
+		return nil, err
+	}
 	c, err := e.client()
 	if err != nil {
 		return nil, err
@@ -71,10 +104,10 @@ func (s *starter) start(ctx context.Context, e *env) (*session, error) {
 			return nil, err
 		}
 	}
-	return s.startWith(ctx, c, remote)
+	return s.startWith(ctx, c, remote, words)
 }
 
-func (s *starter) startWith(ctx context.Context, c *api.Client, remote *signIn) (*session, error) {
+func (s *starter) startWith(ctx context.Context, c *api.Client, remote *signIn, words string) (*session, error) {
 	st, err := c.Status(ctx)
 	if err != nil {
 		return nil, err
@@ -92,7 +125,7 @@ func (s *starter) startWith(ctx context.Context, c *api.Client, remote *signIn) 
 		}
 		slots[k] = v
 	}
-	ss := &session{client: c, remote: remote, status: st, agent: s.agent, user: s.user, want: api.TaskRequest{Template: s.template, Slots: slots, Goal: s.goal}}
+	ss := &session{client: c, remote: remote, status: st, agent: s.agent, user: s.user, want: api.TaskRequest{Template: s.template, Slots: slots, Goal: s.goal, Request: words}}
 	if ss.user == "" {
 		ss.user = st.User
 	}
@@ -338,6 +371,20 @@ func taskCommand(e *env) *cobra.Command {
 	return c
 }
 
+// printRequest says what the user was taken to ask for.
+func printRequest(e *env, r *task.Request) {
+	if r == nil {
+		return
+	}
+	from := map[string]string{"host": "you asked to", "form": "you asked to", "orchestrator": "the host says you asked to"}[r.Source]
+	for _, line := range r.Reading {
+		fmt.Fprintf(e.stdout, "  %s: %s\n", from, line)
+	}
+	if len(r.Reading) == 0 {
+		fmt.Fprintf(e.stdout, "  words    %d bytes, in which nothing was understood: they narrow nothing\n", len(r.Text))
+	}
+}
+
 func shortAgent(id string) string { return id[strings.LastIndexByte(id, '/')+1:] }
 
 func printTask(e *env, t api.TaskInfo) {
@@ -346,6 +393,8 @@ func printTask(e *env, t api.TaskInfo) {
 	if m.Goal != "" {
 		fmt.Fprintf(e.stdout, "  goal     %q\n", m.Goal)
 	}
+	printRequest(e, m.Request)
+	fmt.Fprintf(e.stdout, "  label    %s\n", t.Label)
 	for _, p := range m.Pins {
 		fmt.Fprintf(e.stdout, "  pin      %s %s = %s (%s)\n", p.Kind, p.Name, p.Value, p.Source)
 	}
