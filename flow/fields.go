@@ -80,3 +80,11 @@ func hasWord(k string, list []string) bool {
 	}
 	return false
 }
+
+// publicMail are domains in which anybody can have an address: that somebody
+// shares one with the user says nothing.
+var publicMail = map[string]bool{
+	"gmail.com": true, "googlemail.com": true, "outlook.com": true, "hotmail.com": true, "live.com": true, "yahoo.com": true, "icloud.com": true, "me.com": true,
+	"proton.me": true, "protonmail.com": true, "gmx.de": true, "gmx.net": true, "web.de": true, "aol.com": true, "mail.com": true, "zoho.com": true, "qq.com": true,
+	"163.com": true, "yandex.ru": true, "mail.ru": true, "t-online.de": true, "orange.fr": true, "libero.it": true,
+}

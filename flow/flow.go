@@ -93,6 +93,7 @@ const (
 	Closed    Mark = "closed"    // the user's words say who or what, and this is none of them
 	Elsewhere Mark = "elsewhere" // the user said it, but not where they asked for this
 	Existing  Mark = "existing"  // names something that exists already
+	Lookalike Mark = "lookalike" // another address was seen that differs after the @ only
 	Mentioned Mark = "mentioned" // text that others wrote names it
 	Own       Mark = "own"       // this task created it
 	Self      Mark = "self"      // an address of the user's own

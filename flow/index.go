@@ -73,6 +73,9 @@ type index struct {
 	// persons holds the addresses that directories give for the people whom
 	// the user's words name.
 	persons map[key]map[key]bool
+	// locals holds, for the part of an address before the @, the addresses
+	// that differ after it.
+	locals map[key][]key
 	// clocks holds the times of day of fields that the server sets.
 	clocks map[key]bool
 }
@@ -117,6 +120,25 @@ func (x *index) designate(kind lexicon.ValueKind, k key) {
 	if len(x.designated[f]) < 1000 {
 		x.designated[f][k] = true
 	}
+}
+
+// local notes an address under what stands before its @.
+func (x *index) local(address string, k key) {
+	name, _, _ := strings.Cut(address, "@")
+	l := valueKey(lexicon.Name, name)
+	if x.locals == nil {
+		x.locals = map[key][]key{}
+	}
+	if ks := x.locals[l]; len(ks) < 2 && !slices.Contains(ks, k) && len(x.locals) < maxAtoms/10 {
+		x.locals[l] = append(ks, k)
+	}
+}
+
+// alike reports whether the task has seen another address that differs after
+// the @ only.
+func (x *index) alike(address string) bool {
+	name, _, _ := strings.Cut(address, "@")
+	return len(x.locals[valueKey(lexicon.Name, name)]) > 1
 }
 
 // prose indexes the words of a text and each two that follow each other, so

@@ -20,6 +20,7 @@ const (
 	RuleVouched   Rule = "flow-vouched"   // F1: vouched is not permission
 	RuleClause    Rule = "flow-clause"    // F1: the user said it, about something else
 	RuleClosed    Rule = "flow-closed"    // F1: the user said who, and it is somebody else
+	RuleLookalike Rule = "flow-lookalike" // F1: two addresses that people take for one
 	RuleSelector  Rule = "flow-selector"  // F2
 	RuleOmitted   Rule = "flow-omitted"   // F2: an omitted target does not escape
 	RuleExisting  Rule = "flow-existing"  // F2: overwriting what is there
@@ -31,7 +32,7 @@ const (
 
 // Rules lists every rule.
 var Rules = []Rule{
-	RuleAsked, RuleLiteral, RuleDelegated, RuleOnce, RuleQuoted, RuleTarget, RuleVouched, RuleClause, RuleClosed,
+	RuleAsked, RuleLiteral, RuleDelegated, RuleOnce, RuleQuoted, RuleTarget, RuleVouched, RuleClause, RuleClosed, RuleLookalike,
 	RuleSelector, RuleOmitted, RuleExisting, RuleValue, RuleURL, RuleLink, RuleDictated,
 }
 
@@ -126,6 +127,13 @@ func (v *View) guarded(x *Value) bool {
 	return false
 }
 
+// ownNote reports whether the call makes something new that reaches nobody: an
+// entry in the user's own calendar.
+func (v *View) ownNote() bool {
+	return v.does(lexicon.Create) && !v.does(lexicon.Update, lexicon.Pay, lexicon.Book) &&
+		!slices.ContainsFunc(v.Values, func(x Value) bool { return x.Role == sallyport.Target })
+}
+
 // isPlace reports whether a value of this kind is a place, so that it is a
 // target whatever the catalog says of its argument.
 func isPlace(k lexicon.ValueKind) bool {
@@ -218,8 +226,11 @@ func (j *judge) value(x *Value) {
 		if tainted && x.Origin == Untrusted && v.Class == sallyport.Act && v.does(lexicon.Update, lexicon.Auth) && x.Kind != lexicon.Amount && x.Kind != lexicon.Date {
 			j.say(sallyport.Ask, RuleValue, "what it would be changed to stands in untrusted text only", "the user says it")
 		}
-		if tainted && x.Origin == Untrusted && (x.Kind == lexicon.Amount || x.Kind == lexicon.Date) {
+		if tainted && x.Origin == Untrusted && (x.Kind == lexicon.Amount || x.Kind == lexicon.Date) && !v.ownNote() {
 			j.say(sallyport.Ask, RuleValue, "an amount or date stands in untrusted text only", "the user says it, or the mandate bounds it")
+		}
+		if tainted && x.Kind == lexicon.Amount && x.Origin == Designated && !x.has(Unique) && v.does(lexicon.Pay) {
+			j.say(sallyport.Ask, RuleValue, "what the user pointed to holds several amounts", "the user says the amount, or the mandate bounds it")
 		}
 		if tainted && x.Kind == lexicon.Amount && (v.does(lexicon.Pay) || v.has(Grave)) && x.Origin < Designated {
 			j.say(sallyport.Ask, RuleValue, "an amount to be paid was not said by the user or a trusted field", "the user says it, or the mandate bounds it")
@@ -229,6 +240,9 @@ func (j *judge) value(x *Value) {
 
 func (j *judge) target(x *Value, tainted bool) {
 	v := j.v
+	if x.has(Lookalike) && tainted && x.Origin < Said {
+		j.say(sallyport.Ask, RuleLookalike, "another address looks like this one, and differs in its domain", "the user names the address")
+	}
 	switch {
 	case x.Origin == Pinned || x.has(Own):
 	case x.Origin == Said:
@@ -250,15 +264,16 @@ func (j *judge) target(x *Value, tainted bool) {
 		if x.has(Existing) && v.does(lexicon.Create) {
 			j.say(sallyport.Ask, RuleExisting, "something of this name exists already", "choose another name")
 		}
-	case x.Origin == Minted && v.does(lexicon.Create) && (x.Kind == lexicon.Path || x.Kind == lexicon.Name || x.Kind == lexicon.ID || x.Kind == lexicon.FreeText || x.Kind == ""):
+	case x.Origin == Minted && v.does(lexicon.Create, lexicon.Copy) && (x.Kind == lexicon.Path || x.Kind == lexicon.Name || x.Kind == lexicon.ID || x.Kind == lexicon.FreeText || x.Kind == ""):
 		// The name of something new is the agent's to choose.
 	case !tainted:
 		if v.Words && x.Origin == Minted {
 			j.say(sallyport.Ask, RuleTarget, "nothing that the task was told or has read gives this target", "the user names it")
 		}
-	case (x.Origin == Designated || x.Origin == Partner) && x.has(Unique) && !x.has(Closed) && v.Fit == FitHard:
+	case (x.Origin == Designated || x.Origin == Partner) && x.has(Unique) && !x.has(Closed) && v.Fit == FitHard && !v.does(lexicon.Update, lexicon.Grant, lexicon.Auth):
 		// What the user pointed to holds one such value, and the user asked
-		// for what is done with it.
+		// for what is done with it. Who an access or an existing order is for
+		// is not left to a text.
 	case x.Origin == Partner || x.Origin == Untrusted:
 		verdict := sallyport.Ask
 		if x.has(Closed) {

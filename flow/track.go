@@ -43,7 +43,8 @@ type Track struct {
 	private bool
 	index   index
 	sources []Source
-	own     map[key]bool // the user's own addresses
+	own     map[key]bool    // the user's own addresses
+	domains map[string]bool // of them, but for those that anybody can have
 	pins    map[key]bool
 	made    map[key]bool   // ids of what this task created
 	sought  map[key]bool   // values by which the user's words point to a source
@@ -68,7 +69,7 @@ type done struct {
 func NewTrack(c Config) *Track {
 	t := &Track{
 		siblings: c.Siblings, label: sallyport.CleanLabel,
-		own: map[key]bool{}, pins: map[key]bool{}, made: map[key]bool{}, wrote: map[key]Origin{}, matches: map[string]Match{},
+		own: map[key]bool{}, domains: map[string]bool{}, pins: map[key]bool{}, made: map[key]bool{}, wrote: map[key]Origin{}, matches: map[string]Match{},
 	}
 	if e := Compile(c.Words); e.Understood {
 		t.env = e
@@ -76,6 +77,9 @@ func NewTrack(c Config) *Track {
 	}
 	for _, a := range c.Own {
 		t.own[valueKey(lexicon.Email, a)] = true
+		if _, d, ok := strings.Cut(strings.ToLower(a), "@"); ok && !publicMail[d] {
+			t.domains[d] = true
+		}
 	}
 	for _, p := range c.Pins {
 		k := lexicon.KindOf(p.Value)
@@ -95,9 +99,9 @@ func (t *Track) listen(said string) {
 			}
 		}
 		reads := !slices.ContainsFunc(op.Ops, func(o lexicon.Op) bool { return o != lexicon.Read })
-		files := slices.ContainsFunc(op.Ops, func(o lexicon.Op) bool {
-			return o == lexicon.Create || o == lexicon.Update || o == lexicon.Delete || o == lexicon.Grant || o == lexicon.Copy || o == lexicon.Add
-		})
+		// "adapt the rent as in letter.txt" points to the file, "share
+		// letter.txt" is about it.
+		files := len(op.Nouns) == 0 || slices.ContainsFunc(op.Nouns, func(n string) bool { return n == "file" || n == "folder" || n == "document" || n == "page" })
 		for _, v := range op.Values {
 			if reads || v.Kind == lexicon.Path && !files {
 				t.sought[valueKey(v.Kind, v.Text)] = true
@@ -196,8 +200,13 @@ func (t *Track) Observe(r Result) sallyport.Label {
 		t.effect(r)
 	}
 	if effect {
-		o.echo = map[key]bool{}
-		eachString(r.Args, "", func(_, s string) { o.echo[valueKey(lexicon.KindOf(s), s)] = true })
+		o.echo, o.said = map[key]bool{}, map[key]bool{}
+		eachString(r.Args, "", func(_, s string) {
+			o.echo[valueKey(lexicon.KindOf(s), s)] = true
+			if len(s) <= 64 {
+				eachWord(s, func(w key, _ bool) bool { o.said[w] = true; return true })
+			}
+		})
 	}
 	o.pointed(t.env, r.Args)
 	var rd reading
@@ -259,7 +268,8 @@ type observer struct {
 	facts   *catalog.Facts
 	at      time.Time
 	sources map[string]int32
-	echo    map[key]bool // what the call's own arguments said
+	echo    map[key]bool // what the arguments of a call with an effect said
+	said    map[key]bool // the words of them: an answer may repeat them
 	// named says that the call's arguments are a source that the user named;
 	// web, that it is a page of the web; asked, that some argument stands in
 	// the user's words.
@@ -347,8 +357,8 @@ func (o *observer) described(ls []leaf) map[int]bool {
 		for _, w := range splitWords(l.text) {
 			k := stemKey(w)
 			noun, said := t.content[k]
-			if !said || noun != "" && slices.Contains(o.f.Nouns, noun) {
-				continue
+			if !said || noun == lexicon.Base(w) && slices.Contains(o.f.Nouns, noun) {
+				continue // every record of a list of orders is an order
 			}
 			if r, ok := has[k]; ok && r != l.record {
 				has[k] = -1
@@ -424,6 +434,9 @@ func (o *observer) record(ls []leaf, records int, described, failed bool) {
 			continue
 		}
 		eachWord(l.text, func(w key, _ bool) bool { own[w] = true; return true })
+	}
+	for w := range o.said {
+		own[w] = true
 	}
 	for _, l := range ls {
 		if failed || !o.structured(l) {
@@ -502,6 +515,9 @@ func (o *observer) field(l leaf, designated, bound bool) {
 	if level < Vouched && o.f.Record < sallyport.Vouched {
 		o.taint(o.f.Record)
 	}
+	if kind == lexicon.Email {
+		t.index.local(l.text, k)
+	}
 	a := atom{origin: level, source: o.source(l.key), designated: designated && address, bound: bound && !address}
 	a.party = bound && address && addressKey(l.key)
 	t.index.see(k, a)
@@ -540,7 +556,16 @@ func (o *observer) text(l leaf, designated, bound bool, own map[key]bool) {
 		if o.echo[k] {
 			continue
 		}
-		t.index.see(k, atom{origin: level, source: src, text: true, designated: designated, quoted: s.Kind == lexicon.FreeText && level < Vouched})
+		quoted := s.Kind == lexicon.FreeText && level < Vouched
+		t.index.see(k, atom{origin: level, source: src, text: true, designated: designated, quoted: quoted})
+		if quoted && strings.ContainsAny(s.Text, ",;:") {
+			for _, part := range strings.FieldsFunc(s.Text, func(c rune) bool { return c == ',' || c == ';' || c == ':' }) {
+				t.index.see(valueKey(lexicon.FreeText, strings.TrimSpace(part)), atom{origin: level, source: src, text: true, quoted: true})
+			}
+		}
+		if s.Kind == lexicon.Email {
+			t.index.local(s.Text, k)
+		}
 		if designated && !t.own[k] && !(t.env != nil && t.env.Has(s.Kind, s.Text)) {
 			t.index.designate(s.Kind, k)
 		}
@@ -725,7 +750,8 @@ func (l *looker) intent() {
 		}
 		l.v.Asked = t.env.Operations[op].ID
 		for _, i := range m.Ops {
-			l.open = l.open || t.env.Operations[i].Open
+			o := &t.env.Operations[i]
+			l.open = l.open || o.Open || o.Many && o.Person && len(o.Values) == 0
 		}
 		if !l.quoted() {
 			l.v.mark(Unquoted)
@@ -930,8 +956,8 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 	if a.bound {
 		v.mark(Bound)
 	}
-	if a.party && l.open {
-		v.mark(Unique) // one of the parties that the user described
+	if a.party && l.open || o == Partner && kind == lexicon.Email && l.colleague(s) {
+		v.mark(Unique) // one of the parties that the user described, or the one they named
 	}
 	if o == Designated || a.designated {
 		if d := t.index.designated[family(kind)]; len(d) == 1 && d[k] {
@@ -959,6 +985,9 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 		}
 		if a.origin == Vouched {
 			v.mark(Existing)
+		}
+		if kind == lexicon.Email && t.index.alike(s) {
+			v.mark(Lookalike)
 		}
 		if l.closed(kind, a) || role == sallyport.Target && l.another(kind, s, k, a) {
 			v.mark(Closed)
@@ -1067,6 +1096,9 @@ func (l *looker) another(kind lexicon.ValueKind, s string, k key, a atom) bool {
 	if t.env == nil || l.open || kind != lexicon.Email && kind != lexicon.Account {
 		return false
 	}
+	if a.designated {
+		return false
+	}
 	people := false
 	for _, op := range l.ops {
 		o := &t.env.Operations[op]
@@ -1086,6 +1118,23 @@ func (l *looker) another(kind lexicon.ValueKind, s string, k key, a atom) bool {
 	}
 	d := t.index.designated[family(kind)]
 	return len(d) > 0 && !d[k] && !a.designated
+}
+
+// colleague reports whether an address is in the user's own domain and is made
+// of the name of a person whom the user's words name here.
+func (l *looker) colleague(address string) bool {
+	_, domain, _ := strings.Cut(strings.ToLower(address), "@")
+	if domain == "" || !l.t.domains[domain] {
+		return false
+	}
+	for _, op := range l.ops {
+		for _, v := range l.t.env.Operations[op].Values {
+			if v.Kind == lexicon.Name && spells(address, v.Text) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // spells reports whether an address is made of a person's name.
