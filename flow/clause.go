@@ -28,7 +28,7 @@ func (c *compiler) finish() {
 	var before []*Operation // what "it" and "there" may mean, the nearest last
 	for _, b := range c.ops {
 		op := c.clause(b)
-		if in(lexicon.Delegate, b.verb.Base) && b.verb.Base != "run" && (meets(op.Nouns, []string{"task"}) || meets(op.Words, []string{"action", "step", "instruction", "task", "request", "thing"})) {
+		if in(lexicon.Delegate, b.verb.Base) && c.defers(op, b) {
 			continue // "perform the following tasks": the list says which
 		}
 		c.refer(op, b, before)
@@ -46,6 +46,19 @@ func (c *compiler) finish() {
 		op.ID = opID(i)
 		e.Operations = append(e.Operations, *op)
 	}
+}
+
+// defers reports a verb that only hands over: "perform the following tasks",
+// "follow the instructions in ...".
+func (c *compiler) defers(o *Operation, b *building) bool {
+	chores := slices.ContainsFunc(o.Words, func(w string) bool {
+		return in(lexicon.Chore, w) && !in(lexicon.Anaphora, w) || w == "instruction" || w == "direction"
+	})
+	switch b.verb.Base {
+	case "complete", "finish":
+		return chores && (c.e.Delegates || o.Many)
+	}
+	return chores || c.e.Delegates && !o.hasNouns()
 }
 
 // noun is what one or more words name.
@@ -116,6 +129,9 @@ func (c *compiler) clause(b *building) *Operation {
 		c.phrase(o, b, b.subject, object)
 	}
 	c.phrase(o, b, b.main, object)
+	if b.verb.Says && slices.Contains(o.Ops, lexicon.Send) && b.main.from < b.main.to {
+		c.told(o, b.main)
+	}
 	// "in the channel" is where it goes unless "to" says where.
 	if len(only(o.Dest, lexicon.Place)) == 0 {
 		o.noun(&o.Dest, o.where...)
@@ -159,8 +175,12 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 					ph = near
 				}
 			}
-			if w.low == "," && ph == inside && !fixed {
-				ph = near
+			if w.low == "," && !fixed {
+				if next := c.low(i+1, s.to); in(lexicon.Subject, next) && next != "that" && next != "this" && next != "these" && next != "those" && next != "there" {
+					ph, fixed = inside, true // ", nobody needs it"
+				} else if ph == inside {
+					ph = near
+				}
 			}
 			determined = false
 			continue
@@ -175,10 +195,10 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 			continue
 		}
 		low := w.low
-		if in(lexicon.Open, low) {
+		if in(lexicon.Open, low) && ph != inside {
 			c.openRef(o, i, s)
 		}
-		if in(lexicon.Many, low) && low != "one" {
+		if in(lexicon.Many, low) && low != "one" && ph != inside {
 			o.Many = true
 		}
 		if in(lexicon.People, low) && low != "group" && low != "all" && !(w.capital && i > s.from) {
@@ -189,8 +209,11 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 		if !fixed {
 			if next, n := c.preposition(i, s, ph, put); n > 0 {
 				ph = next
+				if i == s.from && ph != aim && (low == "for" || b.verb.Base == "look" || b.verb.Base == "search" || b.verb.Base == "check") {
+					ph = object // "search for the event", "pay for the order"
+				}
 				if ph == aim && in(lexicon.Anaphora, c.low(i+n, s.to)) && !c.nounFollows(i+n+1, s.to) {
-					o.Anaphora = true
+					o.Anaphora, o.toIt = true, true
 				}
 				i += n - 1
 				determined = false
@@ -252,6 +275,10 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 			ph = inside // "in order to", "in the order they are given"
 			continue
 		}
+		if w.start > 0 && c.e.text.raw[w.start-1] == '#' && (w.low[0] < '0' || w.low[0] > '9') {
+			c.put(o, noun{word: "channel", kinds: []string{"channel"}, n: 1}, i, s, ph)
+			continue
+		}
 		nn := c.nounAt(i, s.to)
 		if w.capital && !c.opens(i) && (nn.n == 0 || !lexicon.Known(low)) && w.low != "i" {
 			i = c.name(o, i, s, ph, put)
@@ -266,10 +293,6 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 					ph2 = inside
 				}
 				ph = ph2
-				continue
-			}
-			if w.start > 0 && c.e.text.raw[w.start-1] == '#' {
-				c.put(o, noun{word: "channel", kinds: []string{"channel"}, n: 1}, i, s, ph)
 				continue
 			}
 			if _, isNumber := number(low); isNumber || timeOfDay(low) {
@@ -291,6 +314,24 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 		c.put(o, nn, i, s, ph)
 		i += nn.n - 1
 		determined = false
+	}
+}
+
+// told reads who is told: the first word after "tell" or "ask", if it is not
+// the user.
+func (c *compiler) told(o *Operation, s span) {
+	w := c.words[s.from]
+	if w.sort == aMark || in(lexicon.Preposition, w.low) || in(lexicon.Adverb, w.low) || w.low == "me" || w.low == "us" {
+		return
+	}
+	switch w.low {
+	case "that", "what", "when", "where", "why", "how", "whether", "if", "it", "which":
+		return
+	}
+	o.Person = true
+	o.Ops = []lexicon.Op{lexicon.Send}
+	if w.sort == aWord && !w.capital && !in(lexicon.People, w.low) && !in(lexicon.Determiner, w.low) && !in(lexicon.Pronoun, w.low) {
+		o.somewhere = true
 	}
 }
 
@@ -553,6 +594,9 @@ func (c *compiler) isSaid(i int, s span) bool {
 	if w.kind == lexicon.FreeText {
 		return true
 	}
+	if v, n := c.verbAt(max(i-1, 0), i); n > 0 && i == s.from && slices.ContainsFunc(v.Ops, func(op lexicon.Op) bool { return op == lexicon.Send || op == lexicon.Post }) && v.Base != "add" && v.Base != "share" && v.Base != "forward" && v.Base != "send" {
+		return true // email "see you at noon" to ...
+	}
 	for k := i - 1; k >= s.from-1 && k >= 0 && k > i-5; k-- {
 		x := c.words[k]
 		if x.sort == aValue {
@@ -605,7 +649,7 @@ func (c *compiler) openRef(o *Operation, i int, s span) {
 	case "all", "every", "each", "any":
 		// "all the best", "at all", "any time" describe nothing.
 		for k := i + 1; k < s.to && k < i+5; k++ {
-			if in(lexicon.People, c.words[k].low) || in(lexicon.People, lexicon.Base(c.words[k].low)) || len(lexicon.Nouns(c.words[k].low)) > 0 || in(lexicon.Anaphora, c.words[k].low) {
+			if isPlural(c.words[k].low) || in(lexicon.People, c.words[k].low) || in(lexicon.People, lexicon.Base(c.words[k].low)) || len(lexicon.Nouns(c.words[k].low)) > 0 || in(lexicon.Anaphora, c.words[k].low) {
 				o.Open = true
 				return
 			}
@@ -652,6 +696,9 @@ func (c *compiler) refer(o *Operation, b *building, before []*Operation) {
 				o.head = p.head
 			}
 			o.Many = o.Many || p.Many && hasAny(c, b, "them", "these", "those", "each", "all")
+		}
+		if o.toIt && len(o.Dest) == 0 {
+			o.noun(&o.Dest, p.Nouns...)
 		}
 		if slices.Contains(o.aims, "there") {
 			for _, n := range slices.Concat(p.Nouns, p.Dest, p.from, p.Near) {
@@ -713,6 +760,9 @@ func (o *Operation) resolve() {
 		o.noun(&o.Nouns, "permission")
 		return
 	}
+	if o.head != "" && !o.hasNouns() && (slices.Contains(o.Ops, lexicon.Update) || slices.Contains(o.Ops, lexicon.Delete)) {
+		o.noun(&o.Nouns, o.Near...) // to change the date of a thing is to change the thing
+	}
 	if len(o.Ops) < 2 {
 		return
 	}
@@ -754,7 +804,7 @@ func (o *Operation) resolve() {
 
 // money reports an amount among what is sent, bought or split.
 func (o *Operation) money() bool {
-	return meets(o.Nouns, []string{"payment", "invoice", "refund"}) || o.amount
+	return meets(o.Nouns, []string{"payment", "refund"}) || o.amount
 }
 
 // forMe reports that the first word after the verb is "me" or "us".
@@ -765,6 +815,9 @@ func (o *Operation) forMe() bool {
 		return o.Verb == "tell" || o.Verb == "show"
 	}
 	w := strings.Trim(f[n], ",.:;")
+	if n+1 < len(f) && (f[n+1] == "a" || f[n+1] == "an") && meets(o.Nouns, bookable) {
+		return false // "get me a taxi"
+	}
 	return w == "me" || w == "us"
 }
 

@@ -72,8 +72,11 @@ func understood(words []word) bool {
 			continue
 		}
 		first = false
+		if w.low[0] >= '0' && w.low[0] <= '9' {
+			continue
+		}
 		all++
-		if lexicon.Known(w.low) {
+		if lexicon.Known(w.low) || lexicon.Starts(w.low) {
 			known++
 		}
 	}
@@ -274,8 +277,8 @@ func (c *compiler) shouldBe(p, to int, asks bool) bool {
 			if c.low(k+1, to) != "be" {
 				return false
 			}
-			if _, form := lexicon.FormOf(c.low(k+2, to)); form != lexicon.NoForm && c.words[k+2].sort == aWord {
-				return false
+			if _, form := lexicon.FormOf(c.low(k+2, to)); form == lexicon.Past && !c.words[k+2].capital {
+				return false // "should be sent": a passive
 			}
 			if !in(lexicon.Part, c.low(k-1, to)) && !in(lexicon.Personal, c.low(k-1, to)) && c.low(k-1, to) != "password" {
 				return false
@@ -499,6 +502,7 @@ func (s *walker) run(i int) {
 	}
 	for i < to {
 		w := words[i]
+		armed := false // a verb in -ing may come next
 		if s.quietAt > 0 && i >= s.quietAt {
 			s.quiet, s.finite, s.quietAt = true, false, 0
 			s.hush(i)
@@ -630,15 +634,13 @@ func (s *walker) run(i int) {
 			}
 			i++
 			continue
-		case "by", "after", "before", "about", "help", "start", "begin", "of", "upon", "when", "mind", "consider", "keep", "try", "proceed", "while", "in", "on", "for":
+		case "by", "after", "before", "about", "help", "start", "begin", "of", "mind", "consider", "keep", "try":
 			// A verb in -ing may follow; "help" and its like are commands too.
 			s.gerund = s.mode != question || w.low == "mind"
-			if s.mode == statement && (w.low == "of" || w.low == "in" || w.low == "on" || w.low == "when" || w.low == "while") {
-				s.gerund = false
-			}
 			if w.low == "of" && prev != "care" {
 				s.gerund = false
 			}
+			armed = s.gerund
 			if (w.low == "help" || w.low == "start" || w.low == "keep" || w.low == "try") && s.cmd {
 				// "help me book ..."
 				k := i + 1
@@ -696,7 +698,7 @@ func (s *walker) run(i int) {
 			i++ // "go ahead and", "go to ... and"
 			continue
 		}
-		s.cmd, s.gerund = false, false
+		s.cmd, s.gerund = false, armed
 		i++
 	}
 	s.close(to)
@@ -1059,7 +1061,7 @@ func (s *walker) verb(i int, prev string) int {
 		// "If I am free create ...": a verb that can be nothing else.
 		p := words[i-1]
 		if p.sort == aMark || in(lexicon.Subject, p.low) || in(lexicon.Modal, p.low) || in(lexicon.Determiner, p.low) || isPlural(p.low) ||
-			p.low == "to" || p.low == "and" || p.low == "not" || p.low == "do" || p.low == "does" || p.low == "did" || in(lexicon.People, p.low) || p.capital || in(lexicon.Preposition, p.low) {
+			p.low == "to" || p.low == "and" || p.low == "not" || p.low == "do" || p.low == "does" || p.low == "did" || in(lexicon.People, p.low) || p.capital && !timeOfDay(p.low) || in(lexicon.Preposition, p.low) {
 			return i
 		}
 	case s.necessity && (in(lexicon.Pronoun, prev) && prev == "you"):
@@ -1160,8 +1162,9 @@ func (s *walker) peekSaid(k int) {
 			if s.current != nil && s.current.verb.Base != "ask" && s.current.verb.Base != "tell" && s.current.verb.Base != "let know" {
 				continue
 			}
-		case "what", "when", "where", "who":
-			if s.current == nil || !s.current.verb.Says {
+		case "what", "when", "where":
+		case "who":
+			if s.current == nil || !s.current.verb.Says || in(lexicon.People, c.low(k-1, to)) || len(lexicon.Nouns(c.low(k-1, to))) > 0 || in(lexicon.Pronoun, c.low(k-1, to)) {
 				continue
 			}
 		default:
@@ -1340,7 +1343,7 @@ func (s *walker) delegation(i int) bool {
 		return false
 	}
 	w := words[i].low
-	if !in(lexicon.Delegate, w) && !in(lexicon.Delegate, w+" "+c.low(i+1, to)) {
+	if !in(lexicon.Delegate, w) && !in(lexicon.Delegate, w+" "+c.low(i+1, to)) && !in(lexicon.Delegate, w+" "+c.low(i+1, to)+" "+c.low(i+2, to)) {
 		if base, form := lexicon.FormOf(w); form != lexicon.Infinitive || !in(lexicon.Delegate, base) {
 			return false
 		}
@@ -1422,6 +1425,11 @@ func (s *walker) wanted(i int) (v lexicon.VerbInfo, ok bool) {
 	}
 	switch c.low(i+1, to) {
 	case "a", "an", "another", "two", "three", "four":
+	case "my", "our":
+		if c.low(i+2, to) == "money" && c.low(i+3, to) == "back" {
+			return lexicon.Verb("refund")
+		}
+		return v, false
 	default:
 		return v, false
 	}

@@ -69,6 +69,7 @@ type Operation struct {
 	several   bool     // "them", "both"
 	amount    bool     // an amount or account stands in the clause
 	context   []string // nouns of the text around the clause
+	toIt      bool     // "to it", "to them"
 	generic   bool     // the verb says little: make, do, get
 	head      string   // the last noun that is part of an object
 }

@@ -140,7 +140,7 @@ var kin = map[lexicon.Op][]lexicon.Op{
 	lexicon.Revoke: {lexicon.Delete},
 	lexicon.Grant:  {lexicon.Add, lexicon.Send},
 	lexicon.Book:   {lexicon.Create, lexicon.Pay},
-	lexicon.Pay:    {lexicon.Book},
+	lexicon.Pay:    {lexicon.Book, lexicon.Create},
 }
 
 var (
@@ -177,7 +177,7 @@ func (e *Envelope) fits(o *Operation, g gadget) Fit {
 	if best == FitNone && o.buys() && slices.Contains(g.ops, lexicon.Add) && slices.Contains(g.nouns, "cart") {
 		best = FitHard
 	}
-	if best == FitNone && literal && !does(o.Ops, []lexicon.Op{lexicon.Read}) && g.names(o.Nouns, o.Words) {
+	if best == FitNone && literal && len(o.from) == 0 && len(o.Dest) == 0 && !does(o.Ops, []lexicon.Op{lexicon.Read}) && g.names(o.Nouns, o.Words) {
 		best = FitHard
 	}
 	return best
@@ -327,6 +327,9 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 			return FitHard
 		}
 	case lexicon.Update:
+		if does == lexicon.Add && meets(g.nouns, persons) && !meets(objects, persons) {
+			return FitNone
+		}
 		if g.names(objects, o.Words) {
 			return FitHard
 		}
@@ -346,7 +349,7 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 			break
 		}
 		if g.names(slices.Concat(objects, o.implied[asked]), o.Words) {
-			if len(objects) > 0 && !meets(g.nouns, objects) && !o.paying() {
+			if len(objects) > 0 && !meets(g.nouns, objects) && !o.paying() || does == lexicon.Create && !meets(g.heads, objects) {
 				break
 			}
 			return FitHard
@@ -444,7 +447,7 @@ func (o *Operation) paying() bool {
 func (e *Envelope) says(o *Operation, asked, does lexicon.Op, g gadget) Fit {
 	named := func(list []string) (out []string) {
 		for _, n := range list {
-			if slices.Contains(media, n) && (asked == lexicon.Post || slices.Contains(media[:4], n)) {
+			if asked == lexicon.Post && slices.Contains(media[2:], n) || asked != lexicon.Post && slices.Contains(media[:4], n) {
 				out = append(out, n)
 			}
 		}
