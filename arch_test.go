@@ -29,7 +29,7 @@ var rooms = map[string]struct {
 	"policy":                {". canon", "the organisation's rules are evaluated on values, not on live objects"},
 	"pdp":                   {". canon task catalog flow policy", "the decision is pure: no state, ledger or transport can be reached from it"},
 	"state":                 {". canon task", "what is durable knows nothing of who decided it"},
-	"ledger":                {". canon pdp state", "records are made of decisions, and read back without the gateway"},
+	"ledger":                {". canon flow pdp state", "records are made of decisions, and read back without the gateway"},
 	"approval":              {". canon task state ledger", "an answer is recorded; it decides nothing"},
 	"gateway":               {". canon identity task catalog classify flow policy pdp state ledger approval", "the one place where the rooms meet"},
 	"pep/mcp":               {". canon identity gateway", "a transport can only ask; its quirks stay here"},

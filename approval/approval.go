@@ -73,6 +73,10 @@ type Question struct {
 	Mandate  *task.Mandate
 	Spec     sallyport.AskSpec
 	Reasons  []sallyport.Reason
+	// Origins say of the values that are asked about where they came from.
+	Origins []string
+	// Request is what the user was taken to ask for; none if nobody knows.
+	Request []string
 }
 
 // Open makes the ask of a question. The caller commits it with the decision.
@@ -232,13 +236,30 @@ func render(q Question, expires time.Time) string {
 	fmt.Fprintf(&b, "asked by  %s for %s, task %s, template %s\n", visible(q.Mandate.Agent.ID), visible(q.Mandate.User.ID), q.Call.Task, visible(q.Mandate.Template.Name))
 	for _, r := range q.Reasons {
 		if r.Verdict == sallyport.Ask {
-			fmt.Fprintf(&b, "because   %s: %s (%s)\n", visible(r.Rule), visible(r.Text), visible(r.At))
+			at := ""
+			if r.At != "" {
+				at = " (" + visible(r.At) + ")"
+			}
+			fmt.Fprintf(&b, "because   %s: %s%s\n", visible(firstOf(r.Rule, r.Code)), visible(r.Text), at)
 		}
+	}
+	for _, o := range q.Origins {
+		fmt.Fprintf(&b, "where from %s\n", fold(o))
+	}
+	for _, line := range q.Request {
+		fmt.Fprintf(&b, "request   %s\n", fold(line))
 	}
 	fmt.Fprintf(&b, "needs     %s\n", strings.Join(q.Spec.Groups, " and "))
 	fmt.Fprintf(&b, "until     %s, this call once\n", expires.UTC().Format("15:04:05 UTC"))
 	fmt.Fprintf(&b, "call      %s\n", q.Digest)
 	return b.String()
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 // maxShown is how many bytes of a value an approver sees. What is longer is

@@ -98,6 +98,7 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 				a = g.desk.Open(approval.Question{
 					Decision: p.ID, Call: p.Call, Args: req.Args, Digest: p.Digest, Class: p.Decision.Class, Roles: facts.Roles,
 					Mandate: st.Mandate, Spec: *p.Decision.Ask, Reasons: p.Decision.Reasons,
+					Origins: flow.Explain(view, req.Args), Request: reading(st.Mandate),
 				}, in.Now)
 				ch.Ask = a
 			}

@@ -199,6 +199,14 @@ func ReadWords(text, source string) (*task.Request, error) {
 	return r, nil
 }
 
+// reading is what the user's words were taken to ask for.
+func reading(m *task.Mandate) []string {
+	if m.Request == nil {
+		return nil
+	}
+	return m.Request.Reading
+}
+
 // look asks the task's track about a call.
 func (t *track) look(in *task.View, facts *catalog.Facts, call sallyport.Call, args canon.Value) flow.View {
 	c := flow.Call{Facts: facts, Args: args}

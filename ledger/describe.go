@@ -1,11 +1,14 @@
 package ledger
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/flow"
 	"github.com/sallyport-dev/sallyport/state"
 )
 
@@ -38,7 +41,11 @@ func Describe(e state.Envelope) string {
 		o, _ := e.Body.Get("outcome")
 		status, _ := o.Get("status")
 		code, _ := o.Get("code")
-		return strings.TrimSpace(status.Text() + "  " + code.Text())
+		label := get("label")
+		if label == sallyport.CleanLabel.String() {
+			label = ""
+		}
+		return strings.Join(strings.Fields(status.Text()+" "+code.Text()+" "+label), "  ")
 	case state.KindApproval:
 		yes, _ := e.Body.Get("yes")
 		word := "no"
@@ -50,7 +57,7 @@ func Describe(e state.Envelope) string {
 		if get("event") == "start" {
 			return fmt.Sprintf("start  %s  template %s, purpose %s", get("agent"), get("template"), get("purpose"))
 		}
-		return get("event")
+		return strings.TrimSpace(get("event") + "  " + get("label"))
 	case state.KindAgent:
 		return strings.TrimSpace(get("event") + "  " + get("code") + "  " + get("agent"))
 	case state.KindUser:
@@ -152,6 +159,7 @@ func explainPayload(w io.Writer, env state.Envelope, p canon.Value) {
 			fmt.Fprintf(w, "  to pass   %s\n", plainText(fix))
 		}
 	}
+	explainFlow(w, at(in, "flow"), at(in, "call", "args"))
 	for _, m := range at(d, "reserve").Elems() {
 		fmt.Fprintf(w, "  spends    %s %s\n", at(m, "add").Text(), plainText(at(m, "key").Text()))
 	}
@@ -159,6 +167,20 @@ func explainPayload(w io.Writer, env state.Envelope, p canon.Value) {
 		fmt.Fprintf(w, "  approval  %s\n", u.Text())
 	}
 	fmt.Fprintf(w, "  call      %s\n", at(d, "call").Text())
+}
+
+// explainFlow says where the arguments came from that a decision looked at.
+func explainFlow(w io.Writer, recorded, args canon.Value) {
+	var v flow.View
+	if recorded.Kind() != canon.Object || json.Unmarshal(recorded.Canonical(), &v) != nil {
+		return
+	}
+	if l := v.Label; l != sallyport.CleanLabel {
+		fmt.Fprintf(w, "  label     %s\n", l)
+	}
+	for _, line := range flow.Explain(v, args) {
+		fmt.Fprintf(w, "  origin    %s\n", plainText(line))
+	}
 }
 
 // plain writes a value on one line; JSON escapes what a terminal would act on
