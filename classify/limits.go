@@ -21,10 +21,10 @@ const (
 	MaxPath       = 4 << 10  // bytes
 	parseTimeout  = 3 * time.Second
 	idleUnload    = 5 * time.Minute
-	instanceUses  = 1000      // statements of one parser instance
-	instanceKeep  = 64 << 20  // bytes of its memory beyond which it is let go
-	pgStack       = 16 << 20  // bytes of its C stack
-	pgStackGuard  = 256 << 10 // of it must stay untouched
-	pgMemoryPages = 4096      // of 64 KiB
+	instanceUses  = 1000     // statements of one parser instance
+	instanceKeep  = 64 << 20 // bytes of its memory beyond which it is let go
+	pgStack       = 16 << 20 // bytes of its C stack
+	pgStackGuard  = 64 << 10 // of it must stay untouched
+	pgMemoryPages = 4096     // of 64 KiB
 	maxJumps      = 1000
 )

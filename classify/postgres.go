@@ -1,12 +1,12 @@
 package classify
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 	_ "unsafe" // for go:linkname
@@ -16,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	_ "github.com/wasilibs/go-pgquery/parser" // brings pgModule
+	"github.com/wasilibs/wazero-helpers/allocator"
 )
 
 // pgModule is PostgreSQL's own parser (libpg_query), compiled to WebAssembly.
@@ -113,6 +114,8 @@ func (p *postgres) load() error {
 		rt.Close(ctx)
 		return err
 	}
+	// What compiling took is ten times what the code needs.
+	debug.FreeOSMemory()
 	p.runtime = rt
 	p.unload = time.AfterFunc(idleUnload, p.idle)
 	return nil
@@ -137,6 +140,8 @@ func (p *postgres) idle() {
 func (p *postgres) instantiate(ctx context.Context) (*pgInstance, error) {
 	// No files, no environment, no real clock: the parser needs none.
 	conf := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize")
+	// Outside of Go's heap: 256 MiB of reserved addresses would count as live.
+	ctx = experimental.WithMemoryAllocator(ctx, allocator.NewNonMoving())
 	mod, err := p.runtime.InstantiateModule(ctx, p.code, conf)
 	if err != nil {
 		return nil, err
@@ -150,13 +155,16 @@ func (p *postgres) instantiate(ctx context.Context) (*pgInstance, error) {
 		inst.stack, inst.top = uint32(at), uint32(at+pgStack)&^15
 	}
 	sp, ok := mod.ExportedGlobal("__stack_pointer").(api.MutableGlobal)
-	if err != nil || !ok || !mod.Memory().Write(inst.stack, make([]byte, pgStackGuard)) {
+	if err != nil || !ok || !mod.Memory().Write(inst.stack, untouched[:]) {
 		mod.Close(ctx)
 		return nil, errors.Join(errTooDeep, err)
 	}
 	sp.Set(uint64(inst.top))
 	return inst, nil
 }
+
+// untouched is what the guard at the end of the stack holds.
+var untouched [pgStackGuard]byte
 
 // call calls an exported function. A trap is an error.
 func (i *pgInstance) call(ctx context.Context, name string, args ...uint64) (uint64, error) {
@@ -187,7 +195,7 @@ func (i *pgInstance) parse(ctx context.Context, sql string) ([]byte, error) {
 	}
 	// The lowest part of the stack must never have been written to.
 	guard, ok := mem.Read(i.stack, pgStackGuard)
-	if !ok || strings.Trim(string(guard), "\x00") != "" {
+	if !ok || !bytes.Equal(guard, untouched[:]) {
 		return nil, errTooDeep
 	}
 	out, ok := mem.Read(uint32(res), 12)
@@ -222,11 +230,11 @@ func cString(mem api.Memory, at, limit uint32) ([]byte, error) {
 	if !ok {
 		return nil, errTooDeep
 	}
-	end := strings.IndexByte(string(b), 0)
+	end := bytes.IndexByte(b, 0)
 	if end < 0 {
 		return nil, errTooDeep
 	}
-	return []byte(string(b[:end])), nil
+	return bytes.Clone(b[:end]), nil
 }
 
 // jumps are the setjmp points of one parse: PostgreSQL reports errors by
@@ -284,7 +292,7 @@ func checkpoint(ctx context.Context, mod api.Module, args []uint64) {
 		panic(errJump)
 	}
 	snapshot := experimental.GetSnapshotter(ctx).Snapshot()
-	j.points = append(j.points, jump{snapshot, uint32(args[1]), sp, []byte(string(live))})
+	j.points = append(j.points, jump{snapshot, uint32(args[1]), sp, bytes.Clone(live)})
 	args[0] = 0
 }
 
