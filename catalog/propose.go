@@ -34,7 +34,28 @@ func Propose(server string, defs []canon.Value) []Proposal {
 		out = append(out, propose(server, name.Text(), def))
 	}
 	slices.SortStableFunc(out, func(a, b Proposal) int { return strings.Compare(a.Tool, b.Tool) })
+	chat(out)
 	return out
+}
+
+// chat proposes, for a server that has channels, that its messages are those
+// of its members: it sets who wrote them, and nobody else writes there.
+func chat(ps []Proposal) {
+	if !slices.ContainsFunc(ps, func(p Proposal) bool { return slices.Contains(p.Facts.Flow.Nouns, "channel") }) {
+		return
+	}
+	for i := range ps {
+		f := &ps[i].Facts.Flow
+		if f.Record != sallyport.Partner || !slices.Contains(f.Ops, lexicon.Read) {
+			continue
+		}
+		tokens := lexicon.Tokens(ps[i].Tool)
+		if !slices.ContainsFunc(tokens, func(t string) bool { return chatWords[singular(t)] }) || slices.ContainsFunc(tokens, func(t string) bool { return mailWords[singular(t)] }) {
+			continue
+		}
+		f.Record, f.Text, f.Author = sallyport.Vouched, sallyport.Partner, []string{"author", "sender", "user"}
+		ps[i].Why = append(ps[i].Why, "result: a chat server sets who wrote a message, and only its members write")
+	}
 }
 
 // proposer reads one tool.

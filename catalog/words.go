@@ -103,6 +103,8 @@ var (
 	personNouns = words("contact user member people participant friend colleague employee team payee account profile self iban balance")
 	openNouns   = words("web webpage website url browse browser")
 	adjectives  = words("recent current new unread latest last next available all day open multiple direct specific own current default")
+	chatWords   = words("channel message dm inbox thread conversation chat history reply")
+	mailWords   = words("email mail e sms comment issue review notification")
 	ownNouns    = words("sent draft outbox")
 )
 

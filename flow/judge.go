@@ -127,6 +127,31 @@ func (v *View) guarded(x *Value) bool {
 	return false
 }
 
+// preparatory reports whether the call only makes something new in the user's
+// own space, where nobody else sees it: a folder, a copy, a download. Nothing
+// that others wrote says where.
+func (v *View) preparatory() bool {
+	if v.Class != sallyport.Write || v.has(Destructive) || v.has(Grave) || !v.only(lexicon.Create, lexicon.Copy) {
+		return false
+	}
+	for i := range v.Values {
+		x := &v.Values[i]
+		place := x.Role == sallyport.Target || isPlace(x.Kind)
+		switch {
+		case x.Inside || x.Role == sallyport.Content:
+		case x.has(Mentioned) && x.Origin < Said, x.Origin == Untrusted:
+			return false
+		case place && (x.Origin == Partner || x.Origin == Designated || x.has(Existing) && !x.has(Own) && x.Origin < Said):
+			return false
+		}
+	}
+	return true
+}
+
+func (v *View) only(ops ...lexicon.Op) bool {
+	return len(v.Ops) > 0 && !slices.ContainsFunc(v.Ops, func(o lexicon.Op) bool { return !slices.Contains(ops, o) })
+}
+
 // ownNote reports whether the call makes something new that reaches nobody: an
 // entry in the user's own calendar.
 func (v *View) ownNote() bool {
@@ -165,6 +190,9 @@ func (j *judge) envelope() {
 	tainted := v.Label.Tainted()
 	switch v.Fit {
 	case FitNone:
+		if v.preparatory() {
+			break
+		}
 		clean := true
 		for i := range v.Values {
 			x := &v.Values[i]
@@ -243,8 +271,11 @@ func (j *judge) target(x *Value, tainted bool) {
 	if x.has(Lookalike) && tainted && x.Origin < Said {
 		j.say(sallyport.Ask, RuleLookalike, "another address looks like this one, and differs in its domain", "the user names the address")
 	}
+	if x.has(Existing) && !x.has(Own) && tainted && x.Origin < Said && isPlace(x.Kind) && v.does(lexicon.Create) {
+		j.say(sallyport.Ask, RuleExisting, "something of this name exists already", "choose another name, or the user names it")
+	}
 	switch {
-	case x.Origin == Pinned || x.has(Own):
+	case x.Origin == Pinned || x.has(Own) || x.Kind == lexicon.Path && x.has(Bound) && x.Origin != Untrusted:
 	case x.Origin == Said:
 		if tainted && x.has(Elsewhere) && v.Class == sallyport.Act {
 			j.say(sallyport.Ask, RuleClause, "the user named it, but not for this", "the user names it where they ask for this")
@@ -260,9 +291,6 @@ func (j *judge) target(x *Value, tainted bool) {
 		}
 		if x.has(Closed) && !x.has(Unique) {
 			j.say(sallyport.Ask, RuleClosed, "the user said who or what, and this is another", "the user names it")
-		}
-		if x.has(Existing) && v.does(lexicon.Create) {
-			j.say(sallyport.Ask, RuleExisting, "something of this name exists already", "choose another name")
 		}
 	case x.Origin == Minted && v.does(lexicon.Create, lexicon.Copy) && (x.Kind == lexicon.Path || x.Kind == lexicon.Name || x.Kind == lexicon.ID || x.Kind == lexicon.FreeText || x.Kind == ""):
 		// The name of something new is the agent's to choose.
@@ -296,7 +324,7 @@ func (j *judge) selector(x *Value, tainted bool) {
 	case x.has(Bound):
 	case v.strict():
 		j.say(sallyport.Ask, RuleSelector, "which one it is about was not said by the user", "the user names it")
-	case x.Origin < Designated:
+	case x.Origin == Untrusted:
 		j.say(sallyport.Ask, RuleSelector, "which one it is about came from text that others write", "the user names it")
 	}
 }

@@ -47,6 +47,7 @@ type Track struct {
 	domains map[string]bool // of them, but for those that anybody can have
 	pins    map[key]bool
 	made    map[key]bool   // ids of what this task created
+	found   map[key]bool   // paths that it has read
 	sought  map[key]bool   // values by which the user's words point to a source
 	content map[key]string // the words of the user that say something, with the noun each stands for
 	people  map[key]key    // names in the user's words, by each of their words
@@ -69,7 +70,7 @@ type done struct {
 func NewTrack(c Config) *Track {
 	t := &Track{
 		siblings: c.Siblings, label: sallyport.CleanLabel,
-		own: map[key]bool{}, domains: map[string]bool{}, pins: map[key]bool{}, made: map[key]bool{}, wrote: map[key]Origin{}, matches: map[string]Match{},
+		own: map[key]bool{}, domains: map[string]bool{}, pins: map[key]bool{}, made: map[key]bool{}, found: map[key]bool{}, wrote: map[key]Origin{}, matches: map[string]Match{},
 	}
 	if e := Compile(c.Words); e.Understood {
 		t.env = e
@@ -209,6 +210,13 @@ func (t *Track) Observe(r Result) sallyport.Label {
 		})
 	}
 	o.pointed(t.env, r.Args)
+	if !effect && !r.Failed {
+		eachString(r.Args, "", func(_, s string) {
+			if lexicon.KindOf(s) == lexicon.Path && len(t.found) < maxSources {
+				t.found[valueKey(lexicon.Path, s)] = true
+			}
+		})
+	}
 	var rd reading
 	for _, p := range r.Parts {
 		if len(p) > maxPart || !utf8.Valid(p) {
@@ -953,7 +961,7 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 	if t.made[k] || t.made[valueKey(lexicon.KindOf(s), s)] {
 		v.mark(Own)
 	}
-	if a.bound {
+	if a.bound || kind == lexicon.Path && l.within(s) {
 		v.mark(Bound)
 	}
 	if a.party && l.open || o == Partner && kind == lexicon.Email && l.colleague(s) {
@@ -983,7 +991,7 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 		if kind != lexicon.Amount && kind != lexicon.Date && !onlyDigits(s) && t.index.mentioned(s) {
 			v.mark(Mentioned)
 		}
-		if a.origin == Vouched {
+		if a.origin == Vouched || t.found[k] {
 			v.mark(Existing)
 		}
 		if kind == lexicon.Email && t.index.alike(s) {
@@ -1118,6 +1126,24 @@ func (l *looker) another(kind lexicon.ValueKind, s string, k key, a atom) bool {
 	}
 	d := t.index.designated[family(kind)]
 	return len(d) > 0 && !d[k] && !a.designated
+}
+
+// within reports whether a path lies in a folder that the user named or that
+// this task made.
+func (l *looker) within(s string) bool {
+	t := l.t
+	for {
+		i := strings.LastIndexByte(s, '/')
+		if i <= 0 || strings.Contains(s, "..") {
+			return false
+		}
+		if s = s[:i]; strings.Count(s, "/") < 2 {
+			return false // all of a disk is no folder to work in
+		}
+		if t.made[valueKey(lexicon.Path, s)] || t.env != nil && t.env.Has(lexicon.Path, s) {
+			return true
+		}
+	}
 }
 
 // colleague reports whether an address is in the user's own domain and is made
