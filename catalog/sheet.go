@@ -289,6 +289,9 @@ func (r *reader) entry(at *token.Token, n ast.Node) *entry {
 			r.unknown(p, entryKeys)
 		}
 	}
+	if f.Classify.statement() && e.said["class"] && f.Class == sallyport.Act {
+		r.problem(at, "with classify, class is a floor: class act makes every call act; leave it out")
+	}
 	return e
 }
 
