@@ -549,6 +549,7 @@ func query(in *Input) *policy.Query {
 		Class: in.Tool.Class, Kinds: in.Tool.Kinds, Sensitivity: in.Tool.Sensitivity,
 		Mode: in.Tool.Mode, Reviewed: in.Tool.Reviewed, Binding: in.Binding,
 		Args: in.Args, Now: in.Now, Meters: in.Task.Meters,
+		Label: in.Flow.Label.Meet(in.Task.Label), Origins: origins(&in.Flow),
 		Principals: make([]policy.Principal, len(in.Chain)),
 	}
 	q.ResourceType, q.ResourceID = in.Tool.ResourceID(in.Args)
@@ -562,6 +563,25 @@ func query(in *Input) *policy.Query {
 		q.Task.Purpose, q.Task.Template = m.Purpose, m.Template.Name
 	}
 	return q
+}
+
+// origins says for each role where its least trusted argument came from.
+func origins(v *flow.View) map[sallyport.Role]string {
+	if len(v.Values) == 0 {
+		return nil
+	}
+	least := map[sallyport.Role]flow.Origin{}
+	for i := range v.Values {
+		x := &v.Values[i]
+		if o, ok := least[x.Role]; !x.Inside && (!ok || x.Origin < o) {
+			least[x.Role] = x.Origin
+		}
+	}
+	out := make(map[sallyport.Role]string, len(least))
+	for r, o := range least {
+		out[r] = o.String()
+	}
+	return out
 }
 
 // meterLayer is L7: the limits of the mandate, calls in flight included.

@@ -34,7 +34,7 @@ var (
 		`when { context.time.business }`, `when { context.time.hour + 1 > "x" }`, `when { context.task.age < 100 } unless { context.task.purpose == "p2" }`,
 		`when { context.meters.hasTag("m") && context.meters.getTag("m").lessThan(decimal("5.0")) }`, `when { context.meters.getTag("m").lessThan(decimal("5.0")) }`,
 		`when { context == context }`, `when { context.approved.contains("finance") }`, `when { context.user in Sallyport::Team::"t1" }`, `when { action in Sallyport::Action::"act" }`,
-		`when { (if context.reviewed then principal else principal) in Sallyport::Team::"t1" }`, `when { context.sensitivity == "public" }`, `when { context.args == {} }`,
+		`when { (if context.reviewed then principal else principal) in Sallyport::Team::"t1" }`, `when { context.sensitivity == "public" }`, `when { context.label.integrity == "untrusted" }`, `unless { context.origin.target == "said" }`, `when { context.label == {"integrity": "user", "sensitivity": "internal"} }`, `when { context.args == {} }`,
 		`when { resource in Sallyport::Server::"files" }`, `when { context.args.charge }`, `when { (if true then context else context).mode == "enforce" }`})
 )
 
@@ -63,6 +63,7 @@ func drawQuery(rt *rapid.T) *Query {
 		Now:  time.Date(2026, 1, rapid.IntRange(1, 7).Draw(rt, "day"), rapid.IntRange(0, 23).Draw(rt, "hour"), 0, 0, 0, time.UTC),
 		Task: TaskFacts{ID: "t", Purpose: rapid.SampledFrom([]string{"p1", "p2"}).Draw(rt, "purpose"), AgeSeconds: int64(rapid.IntRange(0, 200).Draw(rt, "age"))},
 		Mode: sallyport.Mode(rapid.IntRange(0, 2).Draw(rt, "mode")), Sensitivity: sallyport.Sensitivity(rapid.IntRange(0, 3).Draw(rt, "sensitivity")),
+		Label: sallyport.Label{Integrity: sallyport.Integrity(rapid.IntRange(0, 4).Draw(rt, "integrity"))}, Origins: map[sallyport.Role]string{sallyport.Target: rapid.SampledFrom([]string{"said", "minted"}).Draw(rt, "origin")},
 		Reviewed: rapid.Bool().Draw(rt, "reviewed"), Approved: rapid.SampledFrom([][]string{nil, {"finance"}, {"risk", "finance"}}).Draw(rt, "approved")}
 	if rapid.Bool().Draw(rt, "meter") {
 		q.Meters = map[string]canon.Decimal{"m": canon.IntDecimal(int64(rapid.IntRange(0, 9).Draw(rt, "m")))}

@@ -31,6 +31,8 @@ const (
 	factSensitivity
 	factReviewed
 	factBinding
+	factLabel
+	factOrigin
 	factArgs
 	factAllArgs
 	factResource
@@ -50,7 +52,7 @@ var timeFacts = map[types.String]facts{
 
 var topFacts = map[types.String]facts{
 	"user": factUser, "chain": factChain, "approved": factApproved, "mode": factMode,
-	"sensitivity": factSensitivity, "reviewed": factReviewed, "binding": factBinding, "meters": factMeters | factAllMeters,
+	"sensitivity": factSensitivity, "reviewed": factReviewed, "binding": factBinding, "label": factLabel, "origin": factOrigin, "meters": factMeters | factAllMeters,
 	"task": factTask, "time": factTime, "args": factArgs | factAllArgs,
 }
 

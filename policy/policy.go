@@ -17,6 +17,9 @@
 //	           user: User, chain: Set<Agent>
 //	           meters: an entity with one decimal tag per meter key
 //	           approved: Set<String>, binding, mode, sensitivity: String, reviewed: Bool
+//	           label {integrity, sensitivity: String}: what the task has read, at worst
+//	           origin {target, selector, command, credential, value: String}: where the
+//	           least trusted argument of the role came from; "pinned" if there is none
 package policy
 
 import (
@@ -102,9 +105,14 @@ type Query struct {
 	Task         TaskFacts
 	Sensitivity  sallyport.Sensitivity // of the tool's results
 	Mode         sallyport.Mode
-	Meters       map[string]canon.Decimal
-	Approved     []string // groups that said yes to this very call
-	Reviewed     bool     // a person reviewed the tool's catalog entry
+	// Label is the high-water mark of what the task has read.
+	Label sallyport.Label
+	// Origins name where the least trusted argument of a role came from; a role
+	// that is not there has none.
+	Origins  map[sallyport.Role]string
+	Meters   map[string]canon.Decimal
+	Approved []string // groups that said yes to this very call
+	Reviewed bool     // a person reviewed the tool's catalog entry
 	// Binding is how the caller proved possession: dpop, mtls or none.
 	Binding sallyport.Binding
 }

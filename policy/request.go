@@ -121,10 +121,36 @@ func (b *Bundle) context(q *Query, t *tool, n *slice, ents *entities) (types.Rec
 	if n.facts&factBinding != 0 {
 		m["binding"] = types.String(q.Binding)
 	}
+	if n.facts&factLabel != 0 {
+		m["label"] = types.NewRecord(types.RecordMap{
+			"integrity": types.String(q.Label.Integrity.String()), "sensitivity": types.String(q.Label.Sensitivity.String()),
+		})
+	}
+	if n.facts&factOrigin != 0 {
+		m["origin"] = originRecord(q)
+	}
 	if n.facts&factReviewed != 0 {
 		m["reviewed"] = types.Boolean(q.Reviewed)
 	}
 	return m, nil
+}
+
+// originRoles are those of which policies may read the origin.
+var originRoles = []sallyport.Role{sallyport.Target, sallyport.Selector, sallyport.Command, sallyport.Credential, sallyport.Value}
+
+// noOrigin is that of a role that no argument plays: nothing speaks against it.
+const noOrigin = "pinned"
+
+func originRecord(q *Query) types.Record {
+	m := make(types.RecordMap, len(originRoles))
+	for _, r := range originRoles {
+		o, ok := q.Origins[r]
+		if !ok {
+			o = noOrigin
+		}
+		m[types.String(r.String())] = types.String(o)
+	}
+	return types.NewRecord(m)
 }
 
 func argRecord(q *Query, t *tool, n *slice) (types.Record, *unfit) {

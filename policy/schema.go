@@ -151,9 +151,11 @@ func newTools(list []Tool) (map[toolKey]*tool, error) {
 
 // contextNames are the attributes of each record of the context, for errors.
 var contextNames = map[string][]string{
-	"":     {"approved", "args", "binding", "chain", "meters", "mode", "reviewed", "sensitivity", "task", "time", "user"},
-	"task": {"age", "depth", "id", "purpose", "template"},
-	"time": {"business", "hour", "now", "weekday"},
+	"":       {"approved", "args", "binding", "chain", "label", "meters", "mode", "origin", "reviewed", "sensitivity", "task", "time", "user"},
+	"label":  {"integrity", "sensitivity"},
+	"origin": {"command", "credential", "selector", "target", "value"},
+	"task":   {"age", "depth", "id", "purpose", "template"},
+	"time":   {"business", "hour", "now", "weekday"},
 }
 
 // actionGroups lists the classes and kinds as actions.

@@ -73,6 +73,8 @@ type testFacts struct {
 	Reviewed    *bool             `yaml:"reviewed"`
 	Binding     sallyport.Binding `yaml:"binding"`
 	Sensitivity string            `yaml:"sensitivity"`
+	Label       string            `yaml:"label"`  // "untrusted/confidential"
+	Origin      map[string]string `yaml:"origin"` // by role
 	Mode        string            `yaml:"mode"`
 	Meters      map[string]string `yaml:"meters"`
 	Approved    []string          `yaml:"approved"`
@@ -311,7 +313,7 @@ func (b *Bundle) testQuery(fix *testFixtures, c *testCase) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Query{Server: server, Tool: name, ToolDigest: t.Digest, Class: t.Class, Kinds: t.Kinds, Args: args, Now: testNow, Reviewed: true, Binding: sallyport.BindingDPoP, Sensitivity: sallyport.Internal}
+	q := &Query{Server: server, Tool: name, ToolDigest: t.Digest, Class: t.Class, Kinds: t.Kinds, Args: args, Now: testNow, Reviewed: true, Binding: sallyport.BindingDPoP, Sensitivity: sallyport.Internal, Label: sallyport.CleanLabel}
 	if c.Call.Resource != "" {
 		if t.resource == "" {
 			return nil, fmt.Errorf("the catalog names no resource type for %s", c.Call.Tool)
@@ -384,6 +386,26 @@ func (f testFacts) apply(q *Query) error {
 		if err := q.Sensitivity.UnmarshalText([]byte(f.Sensitivity)); err != nil {
 			return err
 		}
+	}
+	if f.Label != "" {
+		l, err := sallyport.ParseLabel(f.Label)
+		if err != nil {
+			return err
+		}
+		q.Label = l
+	}
+	for role, origin := range f.Origin {
+		var r sallyport.Role
+		if err := r.UnmarshalText([]byte(role)); err != nil {
+			return err
+		}
+		if !slices.Contains(originRoles, r) {
+			return fmt.Errorf("policies read no origin of the role %s", role)
+		}
+		if q.Origins == nil {
+			q.Origins = map[sallyport.Role]string{}
+		}
+		q.Origins[r] = origin
 	}
 	if f.Mode != "" {
 		if err := q.Mode.UnmarshalText([]byte(f.Mode)); err != nil {

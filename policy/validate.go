@@ -74,6 +74,8 @@ func newChecker(tools map[toolKey]*tool) (*checker, error) {
 					"approved":    {Type: sast.Set(sast.String())},
 					"mode":        text,
 					"sensitivity": text,
+					"label":       {Type: sast.RecordType{"integrity": text, "sensitivity": text}},
+					"origin":      {Type: sast.RecordType{"target": text, "selector": text, "command": text, "credential": text, "value": text}},
 					"reviewed":    yes,
 					"binding":     text,
 				},

@@ -121,7 +121,33 @@ func policyCommand(e *env) *cobra.Command {
 			return nil
 		},
 	}
-	c.AddCommand(check, test, explain, reload)
+	var tests bool
+	pack := &cobra.Command{
+		Use: "pack [NAME]", Short: "Print a pack of rules to take over into your own, or list them", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				if e.json {
+					return e.printJSON(policy.Packs())
+				}
+				fmt.Fprintln(e.stdout, strings.Join(policy.Packs(), "\n"))
+				return nil
+			}
+			rules, cases, err := policy.Pack(args[0])
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.printJSON(map[string]string{"rules": string(rules), "tests": string(cases)})
+			}
+			if tests {
+				rules = cases
+			}
+			_, err = e.stdout.Write(rules)
+			return err
+		},
+	}
+	pack.Flags().BoolVar(&tests, "tests", false, "print the pack's tests (NAME_test.yaml) instead")
+	c.AddCommand(check, test, explain, reload, pack)
 	return c
 }
 
