@@ -129,6 +129,12 @@ func (c *compiler) clause(b *building) *Operation {
 		c.phrase(o, b, b.subject, object)
 	}
 	c.phrase(o, b, b.main, object)
+	switch b.verb.Base {
+	case "comment":
+		o.noun(&o.Nouns, "comment")
+	case "tweet", "blog":
+		o.noun(&o.Nouns, "post")
+	}
 	if b.verb.Says && slices.Contains(o.Ops, lexicon.Send) && b.main.from < b.main.to {
 		c.told(o, b.main)
 	}
@@ -137,6 +143,7 @@ func (c *compiler) clause(b *building) *Operation {
 		o.noun(&o.Dest, o.where...)
 	}
 	near := len(o.Near)
+	defer func() { o.own = len(o.ranges) }()
 	for _, s := range b.clause {
 		if s.from < s.to {
 			o.ranges = append(o.ranges, [2]int{c.words[s.from].start, c.words[s.to-1].end})
@@ -219,6 +226,14 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 				determined = false
 				continue
 			}
+		}
+		if low == "named" || low == "titled" || low == "entitled" || low == "called" {
+			// "a folder named photos": what follows is a name.
+			if k := i + 1; k < s.to && words[k].sort == aWord && !words[k].capital && !in(lexicon.Preposition, words[k].low) {
+				o.Values = append(o.Values, lexicon.Span{Kind: lexicon.Name, Text: words[k].text, Start: words[k].start, End: words[k].end})
+				i = k
+			}
+			continue
 		}
 		switch low {
 		case "that", "which", "who", "whom", "where", "whose":
@@ -683,7 +698,7 @@ func (c *compiler) refer(o *Operation, b *building, before []*Operation) {
 	for k := len(before) - 1; k >= 0 && k >= len(before)-4; k-- {
 		p := before[k]
 		if o.Anaphora {
-			o.ranges = append(o.ranges, p.ranges...)
+			o.ranges = append(o.ranges, p.ranges[:p.own]...)
 		}
 		if hasAny(c, b, "them", "these", "those") && meets(p.Nouns, persons) {
 			o.Person = true
@@ -815,7 +830,7 @@ func (o *Operation) forMe() bool {
 		return o.Verb == "tell" || o.Verb == "show"
 	}
 	w := strings.Trim(f[n], ",.:;")
-	if n+1 < len(f) && (f[n+1] == "a" || f[n+1] == "an") && meets(o.Nouns, bookable) {
+	if n+1 < len(f) && (f[n+1] == "a" || f[n+1] == "an") && meets(o.Nouns, append([]string{"refund"}, bookable...)) {
 		return false // "get me a taxi"
 	}
 	return w == "me" || w == "us"

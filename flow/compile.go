@@ -13,6 +13,10 @@ import (
 // one nothing is understood.
 const maxWords = 64 << 10
 
+// reach is how many words a look back or ahead goes, so that the time grows
+// with the words and not with their square.
+const reach = 60
+
 // maxOperations bounds what one request may ask for.
 const maxOperations = 200
 
@@ -708,7 +712,7 @@ func (s *walker) run(i int) {
 // doing: not "not over 30".
 func (s *walker) takesBack(i int) bool {
 	c := s.c
-	for ; i < s.to; i++ {
+	for last := i + reach; i < s.to && i < last; i++ {
 		w := c.words[i]
 		if w.sort != aWord {
 			return false
@@ -889,7 +893,7 @@ func (s *walker) conjunction(i int) {
 		switch f := c.low(s.from, to); f {
 		case "what", "which", "who", "where", "when", "how", "is", "are":
 			be := false
-			for k := s.from; k < i; k++ {
+			for k := s.from; k < i && k < s.from+reach; k++ {
 				switch c.words[k].low {
 				case "do", "does", "did", "can", "could", "should", "will", "would", "to", "must", "may":
 					be = false
@@ -928,6 +932,11 @@ func (s *walker) infinitive(i int) int {
 		return i + 1
 	}
 	wished := s.wished(i)
+	if !wished && s.current != nil && meets(lexicon.Nouns(c.low(i-1, to)), []string{"task", "reminder", "note", "event", "issue", "request", "list"}) && takesTo(s.current.verb) {
+		s.cmd = false // "add a task to call the bank"
+		s.hush(i)
+		return k + n
+	}
 	if !wished && s.current == nil && s.mode != command {
 		s.cmd = false
 		return k + n
@@ -1025,7 +1034,7 @@ func (s *walker) wished(i int) bool {
 	}
 	// The subject must be the user or nobody: "Ann wants to ..." asks for
 	// nothing.
-	for m := k - 1; m >= s.from; m-- {
+	for m := k - 1; m >= s.from && m > k-reach; m-- {
 		x := c.words[m]
 		if x.sort == aMark {
 			break
@@ -1078,7 +1087,7 @@ func (s *walker) verb(i int, prev string) int {
 
 // fresh reports that only adverbs and marks stand between a boundary and i.
 func (s *walker) fresh(i int) bool {
-	for k := i - 1; k >= s.from; k-- {
+	for k := i - 1; k >= s.from && k > i-reach; k-- {
 		w := s.c.words[k]
 		if w.sort == aMark {
 			return w.low != ","
@@ -1140,7 +1149,7 @@ func (s *walker) open(v lexicon.VerbInfo, i, n int, passive bool) {
 // comes to it, see run.
 func (s *walker) peekSaid(k int) {
 	c, words, to := s.c, s.c.words, s.to
-	for ; k < to; k++ {
+	for last := k + 2*reach; k < to && k < last; k++ {
 		w := words[k]
 		if w.sort == aMark && w.low == ":" {
 			return
@@ -1282,7 +1291,7 @@ func (s *walker) caused(i int) bool {
 	if s.relative || s.current != nil && s.current.verb.Base != "get" {
 		return false
 	}
-	for k := i + 1; k < s.to; k++ {
+	for k := i + 1; k < s.to && k < i+reach; k++ {
 		if c.low(k, s.to) == "by" {
 			return false
 		}

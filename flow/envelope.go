@@ -60,6 +60,7 @@ type Operation struct {
 
 	implied   map[lexicon.Op][]string
 	ranges    [][2]int // bytes of the words that belong to it
+	own       int      // how many of them are its own, not those that "it" points to
 	aims      []string // kinds of places that are named as destination
 	where     []string // nouns after "in", "on", "at" where that may be the destination
 	from      []string // nouns after "from", "in", "on"

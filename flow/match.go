@@ -92,7 +92,14 @@ func gadgetOf(f *catalog.Facts) gadget {
 		base := lexicon.Base(t)
 		g.words = append(g.words, base)
 		named = append(named, lexicon.Nouns(t)...)
-		if i > 0 && lexicon.In(lexicon.Preposition, t) {
+		if k := len(g.words); k > 1 {
+			if two := g.words[k-2] + " " + base; slices.Contains(g.verbs, g.words[k-2]) {
+				if _, ok := lexicon.Verb(two); ok {
+					g.verbs = append(slices.Clone(g.verbs), two) // "turn_on_light"
+				}
+			}
+		}
+		if i > 0 && lexicon.In(lexicon.Preposition, t) && !slices.Contains(g.verbs, g.words[i-1]) {
 			break
 		}
 		if slices.Contains(g.verbs, base) {
@@ -177,7 +184,7 @@ func (e *Envelope) fits(o *Operation, g gadget) Fit {
 	if best == FitNone && o.buys() && slices.Contains(g.ops, lexicon.Add) && slices.Contains(g.nouns, "cart") {
 		best = FitHard
 	}
-	if best == FitNone && literal && len(o.from) == 0 && len(o.Dest) == 0 && !does(o.Ops, []lexicon.Op{lexicon.Read}) && g.names(o.Nouns, o.Words) {
+	if best == FitNone && literal && len(o.from) == 0 && len(o.Dest) == 0 && !does(o.Ops, []lexicon.Op{lexicon.Read, lexicon.Send, lexicon.Post}) && g.names(o.Nouns, o.Words) {
 		best = FitHard
 	}
 	return best
@@ -262,13 +269,13 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 			break
 		}
 		if does == lexicon.Create {
-			if g.names(objects, o.Words) {
+			if o.Verb != "assign" && o.Verb != "attach" && o.Verb != "link" && g.names(objects, o.Words) {
 				return FitHard
 			}
 			break
 		}
 		into := only(o.Dest, lexicon.Place)
-		if does == lexicon.Update && (person || !g.names(slices.Concat(objects, into), o.Words)) {
+		if does == lexicon.Update && (person || !meets(g.heads, into) || !meets(g.heads, []string{"file", "page", "note", "record", "list"})) {
 			break
 		}
 		if len(into) > 0 {
@@ -294,7 +301,7 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 		if does == lexicon.Add && (len(into) == 0 && !literal && !o.somewhere || !meets(g.nouns, persons)) {
 			return FitNone
 		}
-		if meets(g.heads, persons) && person && (meets(g.nouns, into) || len(into) == 0) && !meets(objects, []string{"file", "folder", "page", "note"}) {
+		if meets(g.heads, persons) && person && (meets(g.nouns, into) || len(into) == 0) && (len(objects) == 0 || meets(objects, persons) || o.Verb == "give" || o.Verb == "grant" || o.Verb == "allow") {
 			return FitHard
 		}
 		if g.names(slices.Concat(objects, o.Dest), o.Words) || meets(g.heads, implied) && len(only(objects, lexicon.Place)) == 0 {
@@ -330,6 +337,15 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 		if does == lexicon.Add && meets(g.nouns, persons) && !meets(objects, persons) {
 			return FitNone
 		}
+		if o.head != "" && len(o.Near) > 0 && !meets(g.nouns, o.Near) {
+			return FitNone // "the address of my order" is not that of the user
+		}
+		if does == lexicon.Update && !alike(g.verbs, o.Verb) {
+			if lexicon.In(lexicon.Vague, o.Verb) && g.names(objects, o.Words) {
+				return FitSoft
+			}
+			return FitNone
+		}
 		if g.names(objects, o.Words) {
 			return FitHard
 		}
@@ -345,6 +361,9 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 			return FitHard
 		}
 	case lexicon.Pay:
+		if slices.Contains(g.verbs, "refund") && meets(objects, []string{"refund"}) {
+			return FitHard
+		}
 		if (o.Verb == "refund" || o.Verb == "reimburse") && !slices.Contains(g.verbs, o.Verb) && !o.amount && !person {
 			break
 		}
@@ -405,6 +424,19 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 	return FitNone
 }
 
+// alike reports that a tool's verb may stand for the one that was used: the
+// same, one that means the same, or one of the two says only that something
+// changes.
+func alike(verbs []string, verb string) bool {
+	if lexicon.In(lexicon.Vague, verb) {
+		// "change the meeting" moves it; "change the issue" does not close it.
+		return len(verbs) == 0 || slices.ContainsFunc(verbs, func(v string) bool {
+			return lexicon.In(lexicon.Vague, v) || v == verb || lexicon.Alike(v, "reschedule")
+		})
+	}
+	return len(verbs) == 0 || slices.ContainsFunc(verbs, func(v string) bool { return lexicon.In(lexicon.Vague, v) || lexicon.Alike(v, verb) })
+}
+
 // contents is what the places that a clause names hold: a file stands in a
 // folder, a product in a cart.
 func contents(places []string) (out []string) {
@@ -427,6 +459,9 @@ func contents(places []string) (out []string) {
 
 // buys reports a verb of which the first step is to put a thing into a cart.
 func (o *Operation) buys() bool {
+	if meets(o.Nouns, []string{"refund"}) {
+		return false
+	}
 	switch o.Verb {
 	case "buy", "purchase", "order", "check out", "checkout", "get", "grab":
 		return slices.Contains(o.Ops, lexicon.Pay) || slices.Contains(o.Ops, lexicon.Book)
@@ -467,6 +502,13 @@ func (e *Envelope) says(o *Operation, asked, does lexicon.Op, g gadget) Fit {
 		return FitNone
 	}
 	mail := slices.ContainsFunc(o.Values, func(v lexicon.Span) bool { return v.Kind == lexicon.Email })
+	if meets(o.Nouns, []string{"comment"}) {
+		// A comment on a thing is none of the thing.
+		if meets(g.heads, []string{"comment", "reply"}) {
+			return FitHard
+		}
+		return FitNone
+	}
 	if o.somewhere && slices.Contains(g.nouns, "channel") && len(into) == 0 && len(medium) == 0 {
 		return FitHard // "post it in announcements"
 	}

@@ -178,7 +178,7 @@ Install the newest version of node => exec
 Deploy the service to staging => exec(service)
 Scale the deployment to three replicas => update(deployment)
 What pods are running in the cluster? =>
-Delete the namespace old => delete(deployment)
+Delete the namespace old => delete(namespace)
 Download the installer from https://example.com/x.sh and run it => copy, exec(it)
 Roll back the deployment => update(deployment)
 Rotate the api key => auth(key)
@@ -235,10 +235,10 @@ Can you tell me who paid the bill? =>
 Why was the payment rejected? =>
 Please don't email anyone => refuses
 # devices
-Turn off the lights in the kitchen => update(device)
-Lock the front door => update(device)
+Turn off the lights in the kitchen => update(light)
+Lock the front door => update(door)
 Play my favourite playlist => update
-Set the thermostat to 20 degrees => update(device)
+Set the thermostat to 20 degrees => update(thermostat)
 Is the garage door open? =>
 # other languages
 Bitte überweise fünfzig Euro an Emre und schick ihm eine Nachricht => not understood

@@ -61,6 +61,7 @@ const (
 	Adverb      Set = "adverb"      // may stand before a command
 	Sequence    Set = "sequence"    // then, finally
 	Wish        Set = "wish"        // "to" and a verb after it is asked for
+	Vague       Set = "vague"       // verbs that say only that something changes
 	Greeting    Set = "greeting"    // opens a text
 	Delegate    Set = "delegate"    // do, follow
 	Chore       Set = "chore"       // tasks, instructions
@@ -71,7 +72,7 @@ const (
 
 var sets = []Set{
 	Place, Part, Personal, Matter, People, Open, Many, Determiner, Pronoun, Subject, Anaphora, Modal, Negation, Preposition,
-	Origins, Aim, Adverb, Sequence, Wish, Greeting, Delegate, Chore, Document, Designate, Stop,
+	Origins, Aim, Adverb, Sequence, Wish, Vague, Greeting, Delegate, Chore, Document, Designate, Stop,
 }
 
 type words struct {
