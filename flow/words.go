@@ -106,7 +106,14 @@ func split(text string) []word {
 			r.end(i, k, strings.ContainsAny(text[i:k], "?") || c == '？', false)
 			i = k
 		case ',', ':', '(', ')', '，', '：':
-			r.words = append(r.words, word{sort: aMark, low: strings.NewReplacer("，", ",", "：", ":").Replace(string(c)), text: text[i : i+n], start: i, end: i + n})
+			low := text[i : i+n]
+			switch c {
+			case '，':
+				low = ","
+			case '：':
+				low = ":"
+			}
+			r.words = append(r.words, word{sort: aMark, low: low, text: text[i : i+n], start: i, end: i + n})
 			i += n
 		case '—', '–', '-':
 			// A dash between spaces separates like a comma.
