@@ -28,6 +28,7 @@ lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	@scripts/vulncheck $(GOVULNCHECK)
+	@scripts/noliterals
 
 # What the tests of real servers and clients need: Node packages, once.
 fixtures:
