@@ -31,7 +31,7 @@ var rooms = map[string]struct {
 	"state":                 {". canon task", "what is durable knows nothing of who decided it"},
 	"ledger":                {". canon flow pdp state", "records are made of decisions, and read back without the gateway"},
 	"approval":              {". canon task state ledger", "an answer is recorded; it decides nothing"},
-	"gateway":               {". canon identity task catalog classify flow policy pdp state ledger approval", "the one place where the rooms meet"},
+	"gateway":               {". canon identity task lexicon catalog classify flow policy pdp state ledger approval", "the one place where the rooms meet"},
 	"pep/mcp":               {". canon identity gateway", "a transport can only ask; its quirks stay here"},
 	"rate":                  {"", "how often is counted without knowing what for"},
 	"outbound":              {".", "a fetch is guarded before anything is known of what it is for"},

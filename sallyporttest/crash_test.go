@@ -99,7 +99,7 @@ func newGateProcess(t *testing.T) *gate {
 	for name, text := range map[string]string{
 		"sallyport.yaml":       "listen: 127.0.0.1:0\ntrust_domain: crash.example\nstore: sqlite:data/l.db\nservers:\n  s: { url: " + upstream.URL + " }\n",
 		"templates/crash.yaml": crashTemplate,
-		"catalog/s.yaml":       "s/act: { class: act }\n",
+		"catalog/s.yaml":       "s/act: { class: act, roles: { nonce: content } }\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -318,6 +318,10 @@ func TestI6_KilledAtAnyPoint(t *testing.T) {
 		st, err := r.Task(ctx, tok.Task)
 		if err != nil {
 			t.Fatal(err)
+		}
+		// Whatever an agent has the result of counts as read.
+		if len(acked) > 0 && st.Label.Integrity != sallyport.Untrusted {
+			t.Errorf("kill %d: a client has read text of anybody's, and the task's label is %s", round, st.Label)
 		}
 		spent := st.Meters["calls:act"]
 		if len(decided) > limit || n > limit || spent.Cmp(canon.IntDecimal(int64(len(decided)))) != 0 {
