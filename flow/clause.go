@@ -775,6 +775,11 @@ func (o *Operation) resolve() {
 		o.noun(&o.Nouns, "permission")
 		return
 	}
+	// "use the number as subject" asks for nothing by itself.
+	if o.Verb == "use" && !meets(o.implied[lexicon.Auth], o.Nouns) {
+		o.Ops = nil
+		return
+	}
 	if o.head != "" && !o.hasNouns() && (slices.Contains(o.Ops, lexicon.Update) || slices.Contains(o.Ops, lexicon.Delete)) {
 		o.noun(&o.Nouns, o.Near...) // to change the date of a thing is to change the thing
 	}

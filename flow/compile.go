@@ -174,7 +174,7 @@ func (c *compiler) particle(v lexicon.VerbInfo, i, to int) lexicon.VerbInfo {
 	}
 	for k := i + 2; k < to && k < i+8; k++ {
 		w := c.words[k]
-		if w.sort == aMark || w.low == "and" || w.low == "to" || w.low == "that" {
+		if w.sort == aMark && w.low != "(" && w.low != ")" || w.low == "and" || w.low == "to" || w.low == "that" {
 			break
 		}
 		if w.sort != aWord {
@@ -806,6 +806,10 @@ func (s *walker) mark(i int) int {
 
 // says reports an operation whose clause goes on with what is to be said.
 func says(b *building) bool {
+	switch b.verb.Base {
+	case "put", "add", "share", "upload", "submit", "drop", "leave", "release":
+		return false // these say nothing, they only carry
+	}
 	return b.verb.Says || slices.Contains(b.verb.Ops, lexicon.Send) || slices.Contains(b.verb.Ops, lexicon.Post)
 }
 

@@ -3,6 +3,7 @@ package flow
 import (
 	"slices"
 
+	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/lexicon"
 )
@@ -46,6 +47,11 @@ func (e *Envelope) Match(tool *catalog.Facts, siblings []*catalog.Facts) Match {
 	if m.Fit == FitHard {
 		return m
 	}
+	if i := e.means(t, tool.Class); i >= 0 {
+		m.Fit = FitSoft
+		m.Ops = append(m.Ops, i)
+		return m
+	}
 	for i := range e.Operations {
 		// Who can only make files makes the changed one anew.
 		if o := &e.Operations[i]; does(o.Ops, []lexicon.Op{lexicon.Update, lexicon.Add}) && slices.Contains(t.ops, lexicon.Create) && slices.Contains(t.heads, "file") &&
@@ -72,6 +78,29 @@ func (e *Envelope) Match(tool *catalog.Facts, siblings []*catalog.Facts) Match {
 		}
 	}
 	return m
+}
+
+// means finds an operation to which a tool is a means that nobody mentions: a
+// repository is cloned before it is changed, an attachment fetched before it
+// is read, a folder made before a file is put there. Only what stays with the
+// user is a means: a tool of class act is none. It returns -1 if there is no
+// such operation.
+func (e *Envelope) means(g gadget, class sallyport.Class) int {
+	if class == sallyport.Act || len(e.Operations) == 0 {
+		return -1
+	}
+	paths := len(e.text.normal[lexicon.Path]) > 0
+	brings := slices.ContainsFunc(g.verbs, func(v string) bool {
+		return v == "clone" || v == "pull" || v == "fetch" || lexicon.Alike(v, "download")
+	})
+	switch {
+	case slices.Contains(g.ops, lexicon.Copy) && brings && slices.Contains(g.heads, "repository") && e.nouns["repository"]:
+	case slices.Contains(g.ops, lexicon.Copy) && brings && slices.Contains(g.heads, "file") && (e.nouns["file"] || e.nouns["email"] || e.nouns["form"] || e.nouns["invoice"]):
+	case slices.Contains(g.ops, lexicon.Create) && slices.Contains(g.heads, "folder") && (e.nouns["folder"] || paths):
+	default:
+		return -1
+	}
+	return len(e.Operations) - 1
 }
 
 // gadget is a tool as it is matched.
@@ -183,6 +212,12 @@ func (e *Envelope) fits(o *Operation, g gadget) Fit {
 	}
 	if best == FitNone && o.buys() && slices.Contains(g.ops, lexicon.Add) && slices.Contains(g.nouns, "cart") {
 		best = FitHard
+	}
+	if best == FitNone && slices.Contains(g.verbs, "push") && slices.Contains(g.nouns, "repository") && does(o.Ops, []lexicon.Op{lexicon.Add, lexicon.Update}) && meets(slices.Concat(o.Dest, o.from), []string{"repository"}) {
+		best = FitHard // what is added to a repository is pushed
+	}
+	if best == FitNone && o.enrols() && meets(g.heads, []string{"page", "form"}) && does(g.ops, []lexicon.Op{lexicon.Add, lexicon.Exec}) && (e.Pages || e.nouns["form"]) {
+		best = FitHard // on a page, with a form
 	}
 	if best == FitNone && literal && len(o.from) == 0 && len(o.Dest) == 0 && !does(o.Ops, []lexicon.Op{lexicon.Read, lexicon.Send, lexicon.Post}) && g.names(o.Nouns, o.Words) {
 		best = FitHard
@@ -361,7 +396,7 @@ func (e *Envelope) about(o *Operation, asked, does lexicon.Op, g gadget, literal
 			return FitHard
 		}
 	case lexicon.Pay:
-		if slices.Contains(g.verbs, "refund") && meets(objects, []string{"refund"}) {
+		if slices.Contains(g.verbs, "refund") && (meets(objects, []string{"refund"}) || o.Verb == "get back") {
 			return FitHard
 		}
 		if (o.Verb == "refund" || o.Verb == "reimburse") && !slices.Contains(g.verbs, o.Verb) && !o.amount && !person {
@@ -455,6 +490,15 @@ func contents(places []string) (out []string) {
 		}
 	}
 	return
+}
+
+// enrols reports a verb that is done by filling in a form.
+func (o *Operation) enrols() bool {
+	switch o.Verb {
+	case "register", "sign up", "enrol", "enroll", "apply", "fill in", "fill out", "submit", "rsvp":
+		return true
+	}
+	return false
 }
 
 // buys reports a verb of which the first step is to put a thing into a cart.

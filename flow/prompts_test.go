@@ -150,7 +150,7 @@ Track my parcel =>
 Is the red mug in stock? =>
 What did I order in March? =>
 Write a review of the kettle: it leaks => create
-Use the coupon SAVE10 and check the cart out => exec, pay(cart)
+Use the coupon SAVE10 and check the cart out => pay(cart)
 Change the delivery address of my order => update(address)
 # code hosting
 Open an issue in the repo about the crash => create(issue)
