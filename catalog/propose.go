@@ -534,66 +534,71 @@ func (p *proposer) raise() {
 			break
 		}
 	}
-	said, op := sideEffect(p.about, p.f.Class == sallyport.Read)
-	for i := 0; said != "" && i < 1; i++ {
+	for _, effect := range sideEffects(p.about, p.f.Class == sallyport.Read) {
 		class := sallyport.Act
-		switch op {
+		switch effect.op {
 		case lexicon.Create, lexicon.Update, lexicon.Copy:
 			class = sallyport.Write
 		case lexicon.Send, lexicon.Post:
-			p.kind(sallyport.External, "the description says %q", said)
+			p.kind(sallyport.External, "the description says %q", effect.said)
 		case lexicon.Pay:
-			p.kind(sallyport.Payment, "the description says %q", said)
+			p.kind(sallyport.Payment, "the description says %q", effect.said)
 		case lexicon.Delete:
-			p.kind(sallyport.Deletion, "the description says %q", said)
+			p.kind(sallyport.Deletion, "the description says %q", effect.said)
 		case lexicon.Grant, lexicon.Revoke:
-			p.kind(sallyport.Privilege, "the description says %q", said)
+			p.kind(sallyport.Privilege, "the description says %q", effect.said)
 		}
 		if p.f.Class.Widen(class) != p.f.Class {
 			p.f.Class = class
-			p.because("class", "the description says %q", said)
+			p.because("class", "the description says %q", effect.said)
 		}
 	}
 }
 
-// sideEffect finds where a description says that the call does something,
+// sideEffect is a word of a description, and what it says that a call does.
+type sideEffect struct {
+	said string
+	op   lexicon.Op
+}
+
+// sideEffects finds where a description says that the call does something,
 // in words that say what the tool itself does: at the start of a sentence, or
-// after "also", "will", "and", "or", "then", "to", "that" or a comma. Lists
-// of examples say nothing. Of a tool that is no read, only effects on others
-// are looked for: to create something is what its name says already.
-func sideEffect(about string, read bool) (said string, op lexicon.Op) {
-	best := -1
-	rank := func(op lexicon.Op) int {
-		return slices.Index([]lexicon.Op{lexicon.Update, lexicon.Create, lexicon.Copy, lexicon.Exec, lexicon.Send, lexicon.Post, lexicon.Grant,
-			lexicon.Revoke, lexicon.Delete, lexicon.Pay}, op)
-	}
+// after "also", "will", "and", "or", "then", "that" or a comma. Lists of
+// examples say nothing. Of a tool that is no read, only effects on others are
+// looked for: to create something is what its name says already.
+func sideEffects(about string, read bool) (found []sideEffect) {
 	about = strings.NewReplacer("e.g.", "such as", "i.e.", "which is", "etc.", "").Replace(about)
 	for sentence := range strings.FieldsFuncSeq(about, func(c rune) bool { return strings.ContainsRune(".!?;\n:(", c) }) {
-		for _, stop := range []string{"including", "such as", "e.g", "for example", "like ", "could be", "instead of", "if you", "do not", "don't", "use this", "use when", "must not", "without"} {
-			if stop == "use this" {
-				continue
-			}
+		for _, stop := range noEffect {
 			if i := strings.Index(sentence, stop); i >= 0 {
 				sentence = sentence[:i]
 			}
 		}
-		var before string
+		before := ""
 		for w := range strings.FieldsSeq(sentence) {
 			word := strings.Trim(w, ",'\"`*)")
 			base, form := lexicon.FormOf(word)
+			says := false
+			switch form {
+			case lexicon.Third:
+				says = before == "" || sideWords[before]
+			case lexicon.Infinitive:
+				v, _ := lexicon.Verb(base)
+				switch {
+				case before == "will" || before == "can":
+					says = true
+				case v.Nounable: // an e-mail, a post, a charge
+				case before == "":
+					says = base != "perform" && base != "run" // perform a search
+				default:
+					says = before == "also" || before == "or" || before == "and" || before == "then"
+				}
+			}
 			op, effect := effectVerbs[base]
-			if v, _ := lexicon.Verb(base); form == lexicon.Infinitive && v.Nounable && before != "will" && before != "can" {
-				effect = false // an e-mail, a post, a charge
-			}
-			// The infinitive after "to" or "and" is often what others do; the
-			// third person is not.
-			if before == "" && form == lexicon.Infinitive && (base == "perform" || base == "run") {
-				effect = false // perform a search
-			}
-			command := form == lexicon.Third && (before == "" || sideWords[before]) ||
-				form == lexicon.Infinitive && (before == "" || before == "also" || before == "will" || before == "or" || before == "and" || before == "then" || before == "can")
-			if effect && command && rank(op) > best && (read || rank(op) >= rank(lexicon.Exec)) {
-				best, said = rank(op), word
+			if mild := op == lexicon.Create || op == lexicon.Update || op == lexicon.Copy; says && effect && (read || !mild) {
+				if !slices.ContainsFunc(found, func(e sideEffect) bool { return e.op == op }) {
+					found = append(found, sideEffect{word, op})
+				}
 			}
 			before = word
 			if strings.HasSuffix(w, ",") {
@@ -601,15 +606,12 @@ func sideEffect(about string, read bool) (said string, op lexicon.Op) {
 			}
 		}
 	}
-	if best < 0 {
-		return "", ""
-	}
-	op = effectVerbs[lexicon.Base(said)]
-	if base, form := lexicon.FormOf(said); form != lexicon.NoForm {
-		op = effectVerbs[base]
-	}
-	return said, op
+	return found
 }
+
+// After these words of a sentence stands what is an example, or what is not
+// done.
+var noEffect = []string{"including", "such as", "for example", "like ", "could be", "instead of", "if you", "do not", "don't", "use when", "must not", "without"}
 
 var sideWords = words("also it and or then that which automatically tool function this call additionally will")
 
@@ -658,10 +660,12 @@ func (p *proposer) role(a *arg) {
 		p.f.Flow.Challenge = append(p.f.Flow.Challenge, a.name)
 		p.because("challenge", "%s answers a challenge", a.name)
 	}
-	if role == sallyport.Command && p.f.Class != sallyport.Act && !slices.ContainsFunc(p.name.verbs, func(v string) bool { return harmlessVerbs[v] }) {
-		p.f.Class = sallyport.Act
+	if role == sallyport.Command && !slices.ContainsFunc(p.name.verbs, func(v string) bool { return harmlessVerbs[v] }) {
 		p.add(lexicon.Exec)
-		p.because("class", "%s is something to run", a.name)
+		if p.f.Class != sallyport.Act {
+			p.f.Class = sallyport.Act
+			p.because("class", "%s is something to run", a.name)
+		}
 	}
 }
 
@@ -790,7 +794,7 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 		return sallyport.Selector, lexicon.Path, "which repository"
 	case dateArgs[last] || a.format == "date" || a.format == "date-time" || a.has(words("date datetime timestamp")) && !a.has(pathArgs):
 		return sallyport.Value, lexicon.Date, "a point in time"
-	case !read && p.does(lexicon.Update) && personalArgs[last], last == "location" && !read:
+	case !read && p.does(lexicon.Update) && personalArgs[last], last == "location":
 		return sallyport.Value, "", "a property"
 	case last == "service" || last == "function":
 	case amountArgs[last] || number && amountArgs[a.tokens0()]:
@@ -863,7 +867,7 @@ func (p *proposer) read(a *arg) (sallyport.Role, lexicon.ValueKind, string) {
 		return sallyport.Selector, lexicon.Name, "which one"
 	case thingArgs[last] || last == "name" && a.has(thingArgs):
 		switch {
-		case read, p.does(lexicon.Delete), p.does(lexicon.Update) && !p.does(lexicon.Create):
+		case read, p.does(lexicon.Delete), p.does(lexicon.Update) && !p.does(lexicon.Create), a.has(fromArgs) && !a.has(intoArgs):
 			return sallyport.Selector, lexicon.Name, "which one"
 		case made && p.names(a) && !p.does(lexicon.Post):
 			return sallyport.Value, lexicon.Name, "the name of what is made"
@@ -1039,7 +1043,7 @@ func (p *proposer) hasPath() bool {
 		return false
 	}
 	for name, k := range p.f.Flow.Kinds {
-		if k == lexicon.Path && p.f.Roles[name] == sallyport.Selector {
+		if r := p.f.Roles[name]; k == lexicon.Path && (r == sallyport.Selector || r == sallyport.Target) {
 			return true
 		}
 	}

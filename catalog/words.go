@@ -26,7 +26,7 @@ var toolVerbs = map[lexicon.Op]string{
 		setup provision insert ~note ~log mkdir touch scaffold spawn begin ~open compose upsert put ~commit ~branch ~tag
 		~bookmark ~issue ~schedule`,
 	lexicon.Add: `add append ~input fill submit ~type attach include join enroll enrol prepend`,
-	lexicon.Update: `update finalize finalise organize organise group sort edit modify change set rename replace ~patch reschedule postpone adjust configure toggle ~mark ~archive
+	lexicon.Update: `update finalize finalise organize organise group sort edit modify change set rename replace ~patch reschedule postpone adjust configure toggle mark ~archive
 		unarchive ~close reopen ~pin unpin mute unmute enable disable increase decrease ~exchange upsert write alter overwrite
 		reset restore revert undo ~merge rebase ~star unstar ~flag resolve unresolve ~complete assign unassign ~label turn
 		transition ~snooze unsubscribe subscribe activate deactivate suspend correct amend ~switch select ~scale swap
@@ -87,7 +87,7 @@ var whereWords = words("to in into on onto from of at within inside under")
 // Nouns, by what an effect on them means. They are canonical nouns of the
 // lexicon, or words of a name.
 var (
-	moneyNouns  = words("payment refund money fund payout transaction iban wallet loan order cart checkout invoice stock charge ether")
+	moneyNouns  = words("payment refund money fund payout transaction iban wallet loan order cart checkout invoice stock charge ether dispute")
 	ordersNouns = words("order cart checkout subscription")
 	bookNouns   = words("request booking reservation appointment shipment prescription order subscription trip")
 	secretNouns = words("password key secret token credential authentication passphrase 2fa mfa passkey apikey vault env")
