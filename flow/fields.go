@@ -53,19 +53,45 @@ var (
 		"feedback", "html", "instructions", "markdown", "memo", "message", "messages", "note", "notes", "preview", "reason", "remark", "remarks", "review",
 		"reviews", "snippet", "statement", "subject", "summary", "text", "title", "topic",
 	}
-	// Fields in which an address is at home.
-	addressWords = []string{
-		"account", "addr", "address", "addresses", "assignee", "attendee", "attendees", "author", "bcc", "beneficiary", "cc", "collaborator",
-		"collaborators", "contact", "creator", "email", "emails", "from", "host", "homepage", "href", "iban", "link", "links", "mail", "member", "members",
-		"organizer", "owner", "participant", "participants", "payee", "recipient", "recipients", "reply", "sender", "shared", "to", "uri", "url", "urls",
-		"user", "users", "username", "website", "site",
+	// Fields in which an address of each kind is at home: one that stands
+	// elsewhere was put there.
+	emailWords = []string{
+		"account", "addr", "address", "addresses", "assignee", "attendee", "attendees", "author", "bcc", "cc", "collaborator", "collaborators", "contact",
+		"creator", "email", "emails", "from", "guest", "guests", "invitee", "invitees", "mail", "member", "members", "organizer", "owner", "participant",
+		"participants", "recipient", "recipients", "reply", "sender", "shared", "to", "user", "users", "username",
+	}
+	accountWords = []string{"account", "beneficiary", "card", "creditor", "debtor", "from", "iban", "number", "payee", "payer", "recipient", "sender", "to", "wallet"}
+	urlWords     = []string{"avatar", "domain", "endpoint", "homepage", "host", "hostname", "href", "image", "link", "links", "page", "permalink", "photo", "remote", "site", "source", "uri", "url", "urls", "webpage", "website"}
+	dateWords    = []string{
+		"arrival", "at", "birthday", "checkin", "checkout", "closes", "created", "date", "dates", "day", "days", "deadline", "departure", "due", "end", "ends", "expires",
+		"expiry", "from", "hours", "last", "modified", "month", "next", "on", "opens", "opening", "since", "start", "starts", "time", "times", "timestamp", "to", "until", "updated", "when", "year",
+	}
+	amountWords = []string{
+		"amount", "balance", "budget", "charge", "cost", "costs", "count", "credit", "deposit", "discount", "fee", "fees", "limit", "net", "paid", "price", "prices", "quantity",
+		"rate", "rent", "salary", "size", "subtotal", "sum", "tax", "tip", "total", "value", "vat", "wage",
 	}
 	idWords = []string{"id", "ids", "uuid", "guid", "key", "ref", "reference", "handle", "slug"}
 )
 
 func freeKey(k string) bool { return hasWord(k, freeWords) }
 
-func addressKey(k string) bool { return hasWord(k, addressWords) }
+// atHome reports whether a field with this key is one for values of this
+// kind.
+func atHome(kind lexicon.ValueKind, key string) bool {
+	switch kind {
+	case lexicon.Email:
+		return hasWord(key, emailWords)
+	case lexicon.Account:
+		return hasWord(key, accountWords)
+	case lexicon.URL, lexicon.Host:
+		return hasWord(key, urlWords)
+	case lexicon.Date:
+		return hasWord(key, dateWords)
+	case lexicon.Amount:
+		return hasWord(key, amountWords)
+	}
+	return true
+}
 
 func idKey(k string) bool { return hasWord(k, idWords) }
 

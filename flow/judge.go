@@ -251,7 +251,7 @@ func (j *judge) value(x *Value) {
 			j.target(x, tainted)
 			return
 		}
-		if tainted && x.Origin == Untrusted && v.Class == sallyport.Act && v.does(lexicon.Update, lexicon.Auth) && x.Kind != lexicon.Amount && x.Kind != lexicon.Date {
+		if tainted && (x.Origin == Untrusted || x.has(Mentioned) && x.Origin < Said) && v.Class == sallyport.Act && v.does(lexicon.Update, lexicon.Auth) && x.Kind != lexicon.Amount && x.Kind != lexicon.Date {
 			j.say(sallyport.Ask, RuleValue, "what it would be changed to stands in untrusted text only", "the user says it")
 		}
 		if tainted && x.Origin == Untrusted && (x.Kind == lexicon.Amount || x.Kind == lexicon.Date) && !v.ownNote() {

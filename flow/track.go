@@ -509,13 +509,11 @@ func (o *observer) field(l leaf, designated, bound bool) {
 	}
 	level := originOf(o.f.Record)
 	address := kind == lexicon.Email || kind == lexicon.URL || kind == lexicon.Account || kind == lexicon.Host
-	if address {
-		switch {
-		case !addressKey(l.key) && !(o.f.Lines && l.key == ""):
-			level = Untrusted // an address where none belongs: somebody put it there
-		case !o.f.Directory:
-			level = min(level, Partner)
-		}
+	switch {
+	case !atHome(kind, l.key) && !(o.f.Lines && l.key == "") && (address || l.key != ""):
+		level = Untrusted // a value where none belongs: somebody put it there
+	case address && !o.f.Directory:
+		level = min(level, Partner)
 	}
 	if w, ok := t.wrote[k]; ok {
 		level = min(level, max(w, Untrusted))
@@ -527,7 +525,7 @@ func (o *observer) field(l leaf, designated, bound bool) {
 		t.index.local(l.text, k)
 	}
 	a := atom{origin: level, source: o.source(l.key), designated: designated && address, bound: bound && !address}
-	a.party = bound && address && addressKey(l.key)
+	a.party = bound && address && atHome(kind, l.key)
 	t.index.see(k, a)
 	if designated && address && !t.own[k] {
 		t.index.designate(kind, k)
