@@ -10,6 +10,7 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/flow"
 	"github.com/sallyport-dev/sallyport/pdp"
 	"github.com/sallyport-dev/sallyport/policy"
 	"github.com/sallyport-dev/sallyport/task"
@@ -95,7 +96,9 @@ func benchInputs(c policy.Corpus, bundle *policy.Bundle) ([]pdp.Input, error) {
 		in.Task = task.View{
 			ID: in.Call.Task, Version: 7, State: task.Active, Mandate: m, Digest: mandate, Started: q.Now.Add(-time.Minute),
 			Meters: map[string]canon.Decimal{"calls:total": canon.IntDecimal(6), "calls:" + q.Class.String(): canon.IntDecimal(2)},
+			Label:  sallyport.CleanLabel,
 		}
+		in.Flow = flow.NewTrack(flow.Config{}).Look(flow.Call{Facts: &in.Tool, Args: in.Args})
 		in.Digest = canon.CallDigest(in.Call)
 		for i, p := range q.Principals {
 			party := pdp.Party{Principal: p.Principal, Known: true, Groups: p.Groups}
