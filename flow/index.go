@@ -73,6 +73,8 @@ type index struct {
 	// persons holds the addresses that directories give for the people whom
 	// the user's words name.
 	persons map[key]map[key]bool
+	// names holds whom a directory gives an address for.
+	names map[key]string
 	// locals holds, for the part of an address before the @, the addresses
 	// that differ after it.
 	locals map[key][]key

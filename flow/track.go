@@ -431,7 +431,7 @@ func (o *observer) record(ls []leaf, records int, described, failed bool) {
 				}
 			}
 		}
-		bound = hits >= 2 || records == 1 && o.asked || described
+		bound = hits >= 2 || records == 1 && o.asked && !ls[0].prose || described
 	}
 	designated := (bound && sought || o.named) && !o.web
 	o.persons(ls)
@@ -467,7 +467,24 @@ func (o *observer) record(ls []leaf, records int, described, failed bool) {
 // user's words name.
 func (o *observer) persons(ls []leaf) {
 	t := o.t
-	if len(t.people) == 0 || !o.f.Directory {
+	if !o.f.Directory {
+		return
+	}
+	for _, l := range ls {
+		kind := lexicon.KindOf(l.text)
+		if !l.isKey && (kind == lexicon.Email || kind == lexicon.Account) && len(t.index.names) < maxSources {
+			for _, n := range ls {
+				if k := lexicon.KindOf(n.text); !n.isKey && k != kind && words(n.text, 4) <= 4 && !onlyDigits(n.text) && !idKey(n.key) {
+					if t.index.names == nil {
+						t.index.names = map[key]string{}
+					}
+					t.index.names[valueKey(kind, l.text)] = n.text
+					break
+				}
+			}
+		}
+	}
+	if len(t.people) == 0 {
 		return
 	}
 	var who []key
@@ -970,7 +987,7 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 			v.mark(Unique)
 		}
 	}
-	if f := l.c.Facts; f.Class == sallyport.Read && o == Designated && !v.has(Unique) {
+	if l.c.Facts.Class == sallyport.Read && o == Designated {
 		o = a.origin
 	}
 	switch l.bound(at) {
@@ -987,6 +1004,9 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 	}
 	if o < Said {
 		if kind != lexicon.Amount && kind != lexicon.Date && !onlyDigits(s) && t.index.mentioned(s) {
+			v.mark(Mentioned)
+		}
+		if name := t.index.names[k]; name != "" && t.index.mentioned(name) {
 			v.mark(Mentioned)
 		}
 		if a.origin == Vouched || t.found[k] {
