@@ -53,7 +53,7 @@ func corpus(t testing.TB) map[string][]canon.Value {
 func line(p Proposal) string {
 	f := p.Facts
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s/%s %s %v %v %v %s", f.Server, f.Tool, f.Class, f.Kinds, f.Flow.Ops, f.Flow.Nouns, f.Sensitivity)
+	fmt.Fprintf(&b, "%s/%s %s %v %v %s", f.Server, f.Tool, f.Class, f.Kinds, f.Flow.Ops, f.Sensitivity)
 	fmt.Fprintf(&b, " %s/%s", f.Flow.Record, f.Flow.Text)
 	for _, word := range []struct {
 		yes  bool
