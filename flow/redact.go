@@ -334,8 +334,8 @@ func (v *Vault) Redactor(kinds ...lexicon.ValueKind) *Redactor {
 	return &Redactor{v: v, kinds: kinds}
 }
 
-// token is a string of a JSON text, with its quotes.
-type token struct {
+// quoted is a string of a JSON text, with its quotes.
+type quoted struct {
 	from, to int
 	text     []byte // decoded
 	hits     []hit
@@ -356,8 +356,8 @@ func flowing(key []byte) bool {
 func (r *Redactor) Message(raw []byte) (out []byte, kinds []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var marked []*token
-	var stream []*token
+	var marked []*quoted
+	var stream []*quoted
 	var key []byte
 	for i := 0; i < len(raw); {
 		at := bytes.IndexByte(raw[i:], '"')
@@ -379,11 +379,11 @@ func (r *Redactor) Message(raw []byte) (out []byte, kinds []string) {
 		if isKey {
 			key = text
 		} else if flowing(key) {
-			stream = append(stream, &token{from, to, text, hits}) // it may get more
+			stream = append(stream, &quoted{from, to, text, hits}) // it may get more
 			continue
 		}
 		if len(hits) > 0 {
-			marked = append(marked, &token{from, to, text, hits})
+			marked = append(marked, &quoted{from, to, text, hits})
 		}
 	}
 	r.across(stream)
@@ -395,7 +395,7 @@ func (r *Redactor) Message(raw []byte) (out []byte, kinds []string) {
 	if len(marked) == 0 {
 		return raw, nil
 	}
-	slices.SortFunc(marked, func(a, b *token) int { return cmp.Compare(a.from, b.from) })
+	slices.SortFunc(marked, func(a, b *quoted) int { return cmp.Compare(a.from, b.from) })
 	last := 0
 	out = make([]byte, 0, len(raw))
 	for _, t := range marked {
@@ -412,8 +412,8 @@ func (r *Redactor) Message(raw []byte) (out []byte, kinds []string) {
 func (r *Redactor) Text(text []byte) (out []byte, kinds []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := &token{text: text, hits: r.find(text)}
-	r.across([]*token{t})
+	t := &quoted{text: text, hits: r.find(text)}
+	r.across([]*quoted{t})
 	if len(t.hits) == 0 {
 		return text, nil
 	}
@@ -435,19 +435,19 @@ func (r *Redactor) find(text []byte) []hit {
 
 // across finds what is cut over several texts, and what the last of them only
 // begins. Of a long text the ends are enough.
-func (r *Redactor) across(stream []*token) {
+func (r *Redactor) across(stream []*quoted) {
 	if len(stream) == 0 {
 		return
 	}
 	span := r.v.longest
 	type piece struct {
-		t        *token
+		t        *quoted
 		at       int // in the joined text
 		off, len int // of t
 	}
 	joined := slices.Clone(r.tail)
 	var pieces []piece
-	put := func(t *token, from, to int) {
+	put := func(t *quoted, from, to int) {
 		pieces = append(pieces, piece{t, len(joined), from, to - from})
 		joined = append(joined, t.text[from:to]...)
 	}
