@@ -19,6 +19,10 @@ func (c *compiler) finish() {
 			for _, n := range c.nounAt(i, len(c.words)).kinds {
 				e.nouns[n] = true
 			}
+			// "acme/tool" is how repositories are named.
+			if a, b, ok := strings.Cut(w.low, "/"); ok && !strings.Contains(b, "/") && (!lexicon.Known(a) || !lexicon.Known(b)) && !allDigits(a) && !allDigits(b) {
+				e.nouns["repository"] = true
+			}
 		}
 		if w.sort == aValue && (w.kind == lexicon.URL || w.kind == lexicon.Host) || w.sort == aWord && slices.Contains(lexicon.Nouns(w.low), "page") {
 			e.Pages = true

@@ -1431,7 +1431,11 @@ var bookable = []string{"restaurant", "hotel", "flight", "car", "booking", "tick
 // wanted reads "I need a table for two": the thing is to be booked.
 func (s *walker) wanted(i int) (v lexicon.VerbInfo, ok bool) {
 	c, to := s.c, s.to
-	for k := s.from; k < i; k++ {
+	from := i
+	for from > s.from && from > i-reach && c.words[from-1].sort != aMark {
+		from--
+	}
+	for k := from; k < i; k++ {
 		if w := c.words[k]; w.low != "i" && w.low != "we" && w.low != "would" && w.sort != aMark && !in(lexicon.Adverb, w.low) && !in(lexicon.Greeting, w.low) {
 			return v, false
 		}
