@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	yamltoken "github.com/goccy/go-yaml/token"
 
 	"github.com/sallyport-dev/sallyport/canon"
 )
@@ -167,7 +169,13 @@ func (r *reading) yaml(text []byte) (ok bool) {
 			r.leaves, r.records, ok = r.leaves[:before], records, false
 		}
 	}()
-	file, err := parser.ParseBytes(text, 0)
+	tokens := lexer.Tokenize(string(text))
+	for _, t := range tokens {
+		if t.Type == yamltoken.CommentType {
+			return false // YAML would drop what the agent reads
+		}
+	}
+	file, err := parser.Parse(tokens, 0)
 	if err != nil || len(file.Docs) != 1 || file.Docs[0].Body == nil {
 		return false
 	}
@@ -192,9 +200,14 @@ func (r *reading) node(n ast.Node, rec int, key string, depth int) bool {
 			}
 		}
 	case *ast.MappingValueNode:
-		k := n.Key.GetToken().Value
-		if s, ok := n.Key.(*ast.StringNode); ok {
-			k = s.Value
+		var k string
+		switch key := n.Key.(type) {
+		case *ast.StringNode:
+			k = key.Value
+		case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+			k = key.GetToken().Value
+		default:
+			return false
 		}
 		r.add(leaf{record: rec, key: strings.ToLower(k), isKey: true, text: k})
 		return n.Value == nil || r.node(n.Value, rec, strings.ToLower(k), depth+1)
@@ -214,7 +227,7 @@ func (r *reading) node(n ast.Node, rec int, key string, depth int) bool {
 	case *ast.LiteralNode:
 		r.add(leaf{record: rec, key: key, text: n.Value.Value})
 	case *ast.NullNode:
-	case ast.ScalarNode:
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		r.add(leaf{record: rec, key: key, text: n.GetToken().Value})
 	default:
 		return false // anchors, aliases, tags: nothing that a framework prints

@@ -403,7 +403,17 @@ func (o *observer) structured(l leaf) bool {
 	if l.prose || len(l.text) > 64 || strings.ContainsAny(l.text, "\n\r") || words(l.text, 5) > 5 {
 		return false
 	}
-	return l.isKey || !freeKey(l.key) && !slices.Contains(o.f.Free, l.key)
+	if !l.isKey && (freeKey(l.key) || slices.Contains(o.f.Free, l.key)) {
+		return false
+	}
+	// An address among other words is a sentence, however short.
+	switch lexicon.KindOf(l.text) {
+	case lexicon.Name, lexicon.FreeText, "":
+		return words(l.text, 1) < 2 || !slices.ContainsFunc(lexicon.Scan(l.text), func(s lexicon.Span) bool {
+			return s.Kind == lexicon.Email || s.Kind == lexicon.URL || s.Kind == lexicon.Account
+		})
+	}
+	return true
 }
 
 func (o *observer) record(ls []leaf, records int, described, failed bool) {
