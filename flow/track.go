@@ -771,9 +771,6 @@ func (l *looker) intent() {
 	}
 	m := t.match(f)
 	l.v.Fit, l.ops = m.Fit, m.Ops
-	if m.Fit == FitSoft && m.Literal {
-		l.v.Fit = FitHard
-	}
 	switch {
 	case m.Fit >= FitSoft:
 		op := t.free(m, f, valueKey("", string(l.c.Args.Canonical())))

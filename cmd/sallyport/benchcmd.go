@@ -77,6 +77,7 @@ measures is said in docs/bench.md.`,
 			return nil
 		},
 	}
+	c.AddCommand(benchAttacksCommand(e))
 	c.Flags().BoolVar(&quick, "quick", false, "one short round: to see that it works, not to quote")
 	c.Flags().StringVar(&b.only, "only", "", "only rows whose name matches a pattern such as commit/* or */16")
 	c.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile of the run, for go tool pprof")
