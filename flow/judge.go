@@ -155,7 +155,7 @@ func (v *View) only(ops ...lexicon.Op) bool {
 // ownNote reports whether the call makes something new that reaches nobody: an
 // entry in the user's own calendar.
 func (v *View) ownNote() bool {
-	return v.does(lexicon.Create) && !v.does(lexicon.Update, lexicon.Pay, lexicon.Book) &&
+	return v.does(lexicon.Create) && !v.does(lexicon.Update, lexicon.Pay) &&
 		!slices.ContainsFunc(v.Values, func(x Value) bool { return x.Role == sallyport.Target })
 }
 

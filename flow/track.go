@@ -200,14 +200,19 @@ func (t *Track) Observe(r Result) sallyport.Label {
 	if effect && !r.Failed {
 		t.effect(r)
 	}
-	if effect {
-		o.echo, o.said = map[key]bool{}, map[key]bool{}
-		eachString(r.Args, "", func(_, s string) {
+	named := 0
+	o.echo, o.said = map[key]bool{}, map[key]bool{}
+	eachString(r.Args, "", func(_, s string) {
+		if effect {
 			o.echo[valueKey(lexicon.KindOf(s), s)] = true
-			if len(s) <= 64 {
-				eachWord(s, func(w key, _ bool) bool { o.said[w] = true; return true })
-			}
-		})
+		}
+		if named++; len(s) <= 64 {
+			eachWord(s, func(w key, _ bool) bool { o.said[w] = true; return true })
+		}
+	})
+	if !effect && named > 1 {
+		// An answer about several things may set one of them against another.
+		o.said = nil
 	}
 	o.pointed(t.env, r.Args)
 	if !effect && !r.Failed {
