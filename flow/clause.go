@@ -260,6 +260,12 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 			if determined && (low == "one" || low == "ones" || low == "same") {
 				o.Anaphora = true
 			}
+			if low == "there" {
+				switch c.low(i+1, s.to) {
+				case "is", "are", "was", "were", "isn't", "aren't", "'s", "will", "has", "have", "been":
+					continue // "how many there are" names no place
+				}
+			}
 			if c.nounFollows(i+1, s.to) && low != "it" && low != "them" && low != "him" && low != "there" && low != "here" {
 				determined = true
 				continue // "this file", "her address"

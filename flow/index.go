@@ -156,7 +156,7 @@ func (x *index) prose(text string, source int32, own map[key]bool) {
 	var sentence []phrase
 	var last phrase
 	var known, unknown int
-	does := false
+	does, maybe, before := false, false, ""
 	flush := func() {
 		does = does || unknown >= 4 && unknown > 2*known
 		for _, p := range sentence {
@@ -165,6 +165,7 @@ func (x *index) prose(text string, source int32, own map[key]bool) {
 			}
 		}
 		sentence, known, unknown, does, last = sentence[:0], 0, 0, false, phrase{}
+		maybe, before = false, ""
 	}
 	eachWordText(text, func(w key, word string, apart bool) bool {
 		if apart {
@@ -176,7 +177,10 @@ func (x *index) prose(text string, source int32, own map[key]bool) {
 			sentence = append(sentence, phrase{pair(last.k, w), last.own && p.own})
 		}
 		last = p
-		does = does || effectWord(word)
+		v, verb := lexicon.Verb(word)
+		verb = verb && slices.ContainsFunc(v.Ops, func(o lexicon.Op) bool { return o != lexicon.Read })
+		does = does || verb && !v.Nounable || verb && urges[before] || maybe && (lexicon.In(lexicon.Determiner, word) || lexicon.In(lexicon.Pronoun, word))
+		before, maybe = word, verb
 		if len(word) > 2 {
 			if lexicon.Known(word) {
 				known++
@@ -189,12 +193,8 @@ func (x *index) prose(text string, source int32, own map[key]bool) {
 	flush()
 }
 
-// effectWord reports whether a word is the base form of a verb that asks for
-// more than reading.
-func effectWord(w string) bool {
-	v, ok := lexicon.Verb(w)
-	return ok && slices.ContainsFunc(v.Ops, func(o lexicon.Op) bool { return o != lexicon.Read })
-}
+// urges are the words before which "order" and "book" are verbs.
+var urges = map[string]bool{"please": true, "kindly": true, "to": true, "and": true, "then": true, "you": true, "must": true, "should": true, "also": true, "now": true, "always": true, "never": true, "just": true}
 
 // mentioned reports whether text that others wrote names something that it
 // does not belong to.

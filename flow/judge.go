@@ -184,10 +184,10 @@ func (j *judge) reads() {
 // envelope is the first layer: was it asked for?
 func (j *judge) envelope() {
 	v := j.v
-	if !v.Words || v.has(Prepares) || v.has(Challenged) {
-		return
-	}
 	tainted := v.Label.Tainted()
+	if !v.Words || v.has(Prepares) || v.has(Challenged) || !tainted && !v.severe() {
+		return // before anything was read that others write, nobody else can have asked
+	}
 	switch v.Fit {
 	case FitNone:
 		if v.preparatory() {

@@ -49,7 +49,7 @@ type Track struct {
 	made    map[key]bool   // ids of what this task created
 	found   map[key]bool   // paths that it has read
 	sought  map[key]bool   // values by which the user's words point to a source
-	content map[key]string // the words of the user that say something, with the noun each stands for
+	content map[key]said   // the words of the user that say something
 	people  map[key]key    // names in the user's words, by each of their words
 	wrote   map[key]Origin // what this task wrote somewhere, and where that came from
 	done    []done         // effects so far
@@ -90,8 +90,8 @@ func NewTrack(c Config) *Track {
 }
 
 // listen takes from the user's words what results are compared with.
-func (t *Track) listen(said string) {
-	t.sought, t.content, t.people = map[key]bool{}, map[key]string{}, map[key]key{}
+func (t *Track) listen(words string) {
+	t.sought, t.content, t.people = map[key]bool{}, map[key]said{}, map[key]key{}
 	for i := range t.env.Operations {
 		op := &t.env.Operations[i]
 		for _, s := range op.Sources {
@@ -119,16 +119,30 @@ func (t *Track) listen(said string) {
 			t.sought[valueKey(lexicon.KindOf(v.Text), v.Text)] = true
 		}
 	}
-	for _, w := range splitWords(said) {
-		if len(w) < 3 || onlyDigits(w) || grammar(w) {
-			continue
+	listen := func(text string, clauses uint64) {
+		for _, w := range splitWords(text) {
+			if len(w) < 3 || onlyDigits(w) || grammar(w) {
+				continue
+			}
+			if v, verb := lexicon.Verb(lexicon.Base(w)); verb && !v.Nounable {
+				continue
+			}
+			noun, _ := lexicon.Noun(w)
+			k := stemKey(w)
+			t.content[k] = said{noun, t.content[k].clauses | clauses}
 		}
-		if v, verb := lexicon.Verb(lexicon.Base(w)); verb && !v.Nounable {
-			continue
-		}
-		noun, _ := lexicon.Noun(w)
-		t.content[stemKey(w)] = noun
 	}
+	listen(words, 1<<63)
+	for i := range t.env.Operations[:min(len(t.env.Operations), 63)] {
+		listen(t.env.Operations[i].Text, 1<<i)
+	}
+}
+
+// said is a word of the user: the noun it stands for, and the clauses that
+// have it, a bit each. The highest bit is for all of what they wrote.
+type said struct {
+	noun    string
+	clauses uint64
 }
 
 // splitWords are the words of a text, in lower case.
@@ -369,8 +383,8 @@ func (o *observer) described(ls []leaf) map[int]bool {
 		}
 		for _, w := range splitWords(l.text) {
 			k := stemKey(w)
-			noun, said := t.content[k]
-			if !said || noun == lexicon.Base(w) && slices.Contains(o.f.Nouns, noun) {
+			word, said := t.content[k]
+			if !said || word.noun == lexicon.Base(w) && slices.Contains(o.f.Nouns, word.noun) {
 				continue // every record of a list of orders is an order
 			}
 			if r, ok := has[k]; ok && r != l.record {
@@ -380,23 +394,28 @@ func (o *observer) described(ls []leaf) map[int]bool {
 			}
 		}
 	}
-	out := map[int]bool{}
-	for _, r := range has {
-		if r >= 0 {
-			out[r] = true
+	// Each clause describes one thing at most. Where its words fit several, more
+	// of them have to fit than one.
+	counts := map[int]map[int]int{} // clause -> record -> words
+	for k, r := range has {
+		if r < 0 {
+			continue
 		}
-	}
-	if len(out) > 1 {
-		// Words of the request describe several things; more of them have to
-		// fit than one.
-		count := map[int]int{}
-		for _, r := range has {
-			if r >= 0 {
-				count[r]++
+		for c := range 64 {
+			if t.content[k].clauses&(1<<c) != 0 {
+				if counts[c] == nil {
+					counts[c] = map[int]int{}
+				}
+				counts[c][r]++
 			}
 		}
-		for r := range out {
-			out[r] = count[r] >= 2
+	}
+	out := map[int]bool{}
+	for _, records := range counts {
+		for r, n := range records {
+			if n >= 2 || len(records) == 1 {
+				out[r] = true
+			}
 		}
 	}
 	return out
@@ -540,6 +559,9 @@ func (o *observer) field(l leaf, designated, bound bool) {
 		return // the call's own argument: no news
 	}
 	level := originOf(o.f.Record)
+	if slices.Contains(o.f.Author, l.key) {
+		level = max(level, Partner) // the server says who wrote the rest
+	}
 	address := kind == lexicon.Email || kind == lexicon.URL || kind == lexicon.Account || kind == lexicon.Host
 	switch {
 	case !atHome(kind, l.key) && !(o.f.Lines && l.key == "") && (address || l.key != ""):
@@ -1232,6 +1254,15 @@ func (t *Track) origin(kind lexicon.ValueKind, s string) (Origin, atom) {
 		return Designated, a
 	case known:
 		return a.origin, a
+	}
+	if kind == lexicon.Path {
+		// A name out of a listing, in the folder that was listed.
+		if i := strings.LastIndexByte(s, '/'); i > 0 && i < len(s)-1 && !strings.Contains(s, "..") && t.found[valueKey(kind, s[:i])] {
+			base := s[i+1:]
+			if b, ok := t.index.atoms[valueKey(lexicon.KindOf(base), base)]; ok && b.origin >= Vouched {
+				return Vouched, b
+			}
+		}
 	}
 	if src, ok := t.index.inProse(s); ok {
 		a.source = src
