@@ -53,6 +53,8 @@ var (
 		"feedback", "html", "instructions", "markdown", "memo", "message", "messages", "note", "notes", "preview", "reason", "remark", "remarks", "review",
 		"reviews", "snippet", "statement", "subject", "summary", "text", "title", "topic",
 	}
+	// What a record is called, though people write it.
+	titleWords = []string{"title", "subject", "topic", "name", "filename"}
 	// Fields in which an address of each kind is at home: one that stands
 	// elsewhere was put there.
 	emailWords = []string{

@@ -136,7 +136,7 @@ func (v *View) preparatory() bool {
 	}
 	for i := range v.Values {
 		x := &v.Values[i]
-		place := x.Role == sallyport.Target || isPlace(x.Kind)
+		place := x.Role == sallyport.Target || x.Role == sallyport.Value && isPlace(x.Kind)
 		switch {
 		case x.Inside || x.Role == sallyport.Content:
 		case x.has(Mentioned) && x.Origin < Said, x.Origin == Untrusted:

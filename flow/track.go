@@ -267,6 +267,16 @@ func (t *Track) effect(r Result) {
 			t.done = append(t.done, done{op, r.Facts.Server + "/" + r.Facts.Tool, args})
 		}
 	}
+	if f := &r.Facts.Flow; slices.Contains(f.Ops, lexicon.Create) || slices.Contains(f.Ops, lexicon.Copy) {
+		// What it made lies where it said.
+		eachString(r.Args, "", func(at, s string) {
+			if role := r.Facts.Role(top(at)); lexicon.KindOf(s) == lexicon.Path && role != sallyport.Content && role != sallyport.Selector && len(t.made) < maxSources {
+				if k := valueKey(lexicon.Path, s); !t.found[k] && t.index.atoms[k].origin < Vouched {
+					t.made[k] = true
+				}
+			}
+		})
+	}
 	if !t.label.Tainted() || len(t.wrote) > maxSources {
 		return
 	}
@@ -378,8 +388,8 @@ func (o *observer) described(ls []leaf) map[int]bool {
 	}
 	has := map[key]int{} // word -> its only record, or -1
 	for _, l := range ls {
-		if l.isKey || l.prose || len(l.text) > 120 {
-			continue
+		if l.isKey || l.prose || len(l.text) > 120 || !o.structured(l) && !hasWord(l.key, titleWords) {
+			continue // what others add to a record must not make it the one
 		}
 		for _, w := range splitWords(l.text) {
 			k := stemKey(w)
