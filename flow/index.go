@@ -65,7 +65,8 @@ type atom struct {
 // index holds the atoms and the phrases of text of one task.
 type index struct {
 	atoms   map[key]atom
-	phrases phraseSet // words of prose and pairs of them: where each was first seen
+	sorts   map[key]uint8 // what the words of prose are
+	phrases phraseSet     // words of prose and pairs of them: where each was first seen
 	full    bool
 	// designated counts the distinct values of a kind in what the user
 	// pointed to.
@@ -156,7 +157,7 @@ func (x *index) prose(text string, source int32, own map[key]bool) {
 	var sentence []phrase
 	var last phrase
 	var known, unknown int
-	does, maybe, before := false, false, ""
+	does, maybe, urged := false, false, false
 	flush := func() {
 		does = does || unknown >= 4 && unknown > 2*known
 		for _, p := range sentence {
@@ -165,7 +166,7 @@ func (x *index) prose(text string, source int32, own map[key]bool) {
 			}
 		}
 		sentence, known, unknown, does, last = sentence[:0], 0, 0, false, phrase{}
-		maybe, before = false, ""
+		maybe, urged = false, false
 	}
 	eachWordText(text, func(w key, word string, apart bool) bool {
 		if apart {
@@ -177,12 +178,11 @@ func (x *index) prose(text string, source int32, own map[key]bool) {
 			sentence = append(sentence, phrase{pair(last.k, w), last.own && p.own})
 		}
 		last = p
-		v, verb := lexicon.Verb(word)
-		verb = verb && slices.ContainsFunc(v.Ops, func(o lexicon.Op) bool { return o != lexicon.Read })
-		does = does || verb && !v.Nounable || verb && urges[before] || maybe && (lexicon.In(lexicon.Determiner, word) || lexicon.In(lexicon.Pronoun, word))
-		before, maybe = word, verb
+		is := x.sort(w, word)
+		does = does || is&wordDoes != 0 || is&wordMayDo != 0 && urged || maybe && is&wordPoints != 0
+		urged, maybe = is&wordUrges != 0, is&wordMayDo != 0
 		if len(word) > 2 {
-			if lexicon.Known(word) {
+			if is&wordKnown != 0 {
 				known++
 			} else {
 				unknown++
@@ -191,6 +191,49 @@ func (x *index) prose(text string, source int32, own map[key]bool) {
 		return !x.full
 	})
 	flush()
+}
+
+// What a word is, for the sentences that it stands in.
+const (
+	wordKnown  = 1 << iota // some list has it
+	wordDoes               // the base form of a verb that asks for more than reading
+	wordMayDo              // the same, and a noun as well
+	wordPoints             // a thing follows: the, your, it
+	wordUrges              // a verb follows: please, to
+)
+
+// maxSorts bounds the memory for what words are; the rest is looked up anew.
+const maxSorts = 1 << 16
+
+// sort is what a word is.
+func (x *index) sort(k key, word string) uint8 {
+	if s, ok := x.sorts[k]; ok {
+		return s
+	}
+	var s uint8
+	if lexicon.Known(word) {
+		s |= wordKnown
+	}
+	if v, ok := lexicon.Verb(word); ok && slices.ContainsFunc(v.Ops, func(o lexicon.Op) bool { return o != lexicon.Read }) {
+		if v.Nounable {
+			s |= wordMayDo
+		} else {
+			s |= wordDoes
+		}
+	}
+	if lexicon.In(lexicon.Determiner, word) || lexicon.In(lexicon.Pronoun, word) {
+		s |= wordPoints
+	}
+	if urges[word] {
+		s |= wordUrges
+	}
+	if x.sorts == nil {
+		x.sorts = map[key]uint8{}
+	}
+	if len(x.sorts) < maxSorts {
+		x.sorts[k] = s
+	}
+	return s
 }
 
 // urges are the words before which "order" and "book" are verbs.

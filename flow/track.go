@@ -2,6 +2,7 @@ package flow
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -261,7 +262,7 @@ func (t *Track) Observe(r Result) sallyport.Label {
 // effect remembers what the task did: the operation it used up, what it
 // wrote, and where that came from (F8: a store does not launder).
 func (t *Track) effect(r Result) {
-	args := valueKey("", string(r.Args.Canonical()))
+	args := maphash.Bytes(seed, r.Args.Canonical())
 	if m := t.match(r.Facts); m.Fit == FitHard || m.Fit == FitSoft {
 		if op := t.free(m, r.Facts, args); op >= 0 && len(t.done) < 10_000 {
 			t.done = append(t.done, done{op, r.Facts.Server + "/" + r.Facts.Tool, args})
@@ -810,7 +811,7 @@ func (l *looker) intent() {
 	l.v.Fit, l.ops = m.Fit, m.Ops
 	switch {
 	case m.Fit >= FitSoft:
-		op := t.free(m, f, valueKey("", string(l.c.Args.Canonical())))
+		op := t.free(m, f, maphash.Bytes(seed, l.c.Args.Canonical()))
 		if op < 0 {
 			l.v.mark(Spent)
 			op = m.Ops[0]
@@ -1017,7 +1018,7 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 	if t.own[k] {
 		v.mark(Self)
 	}
-	if t.made[k] || t.made[valueKey(lexicon.KindOf(s), s)] {
+	if t.made[k] || len(t.made) > 0 && t.made[valueKey(lexicon.KindOf(s), s)] {
 		v.mark(Own)
 	}
 	if a.bound || kind == lexicon.Path && l.within(s) {
@@ -1245,8 +1246,10 @@ func EndorsedDigest(value string) sallyport.Digest {
 func (t *Track) origin(kind lexicon.ValueKind, s string) (Origin, atom) {
 	k := valueKey(kind, s)
 	a, known := t.index.atoms[k]
-	if !known && kind != lexicon.KindOf(s) {
-		a, known = t.index.atoms[valueKey(lexicon.KindOf(s), s)]
+	if !known && len(t.index.atoms) > 0 {
+		if own := lexicon.KindOf(s); own != kind {
+			a, known = t.index.atoms[valueKey(own, s)]
+		}
 	}
 	if !known {
 		a.source = -1

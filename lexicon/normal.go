@@ -13,7 +13,7 @@ import (
 // says nothing. Names and codes have no shape.
 func KindOf(value string) ValueKind {
 	value = strings.TrimSpace(value)
-	if value == "" || len(value) > maxChunk {
+	if value == "" || len(value) > maxChunk || plain(value) {
 		return ""
 	}
 	for _, s := range Scan(value) {
@@ -28,6 +28,17 @@ func KindOf(value string) ValueKind {
 		return ID
 	}
 	return ""
+}
+
+// plain reports whether a value has nothing that any shape needs: a digit, or
+// a sign of an address, a path or a currency.
+func plain(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c >= 0x80 || digit(c) || strings.IndexByte("@./\\~:$", c) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // isoTime reports what may follow a date: "T12:00:00Z", " 12:00".
