@@ -29,7 +29,8 @@ func TestHas(t *testing.T) {
 		{lexicon.Name, "x", false}, // a single letter is no name
 		{lexicon.Path, "plan.txt", true},
 		{lexicon.Path, "lan.txt", false},
-		{lexicon.URL, "http://example.com/a", true},
+		{lexicon.URL, "http://example.com/A", true},
+		{lexicon.URL, "http://example.com/a", false},
 		{lexicon.URL, "example.com/a/b", false},
 		{lexicon.Host, "example.com", true},
 		{lexicon.Host, "ample.com", false},

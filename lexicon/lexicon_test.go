@@ -190,16 +190,49 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
+// Two spellings that some program takes for two things are two.
+func TestNormalKeepsApart(t *testing.T) {
+	for _, c := range []struct {
+		kind       lexicon.ValueKind
+		this, evil string
+	}{
+		{lexicon.URL, "https://trusted.example/", `https://evil.example\@trusted.example/`},
+		{lexicon.URL, "https://trusted.example/", "https://evil.example\t@trusted.example/"},
+		{lexicon.URL, "https://trusted.example/", "https://evil.example /@trusted.example/"},
+		{lexicon.URL, "https://trusted.example/AbC", "https://trusted.example/aBc"},
+		{lexicon.URL, "https://trusted.example/", "javascript://trusted.example/"},
+		{lexicon.URL, "https://trusted.example/", "file://trusted.example/"},
+		{lexicon.URL, "https://trusted.example/", "https://trusted.example:8443/"},
+		{lexicon.URL, "https://link.example/", "https://lİnk.example/"},
+		{lexicon.URL, "https://my-bank.example/", "https://my–bank.example/"},
+		{lexicon.URL, "https://trusted.example/", "https://trusted.example@evil.example/"},
+		{lexicon.URL, "https://trusted.example/", "https://evil.example#@trusted.example/"},
+		{lexicon.URL, "https://trusted.example/", "https://trusted.example／@evil.example"},
+		{lexicon.Email, "ana@my-corp.example", "ana@my–corp.example"},
+		{lexicon.Email, "ana@link.example", "ana@lİnk.example"},
+		{lexicon.Email, "ana@corp.example", "ana+x@corp.example"},
+		{lexicon.Amount, "120", "120k"},
+		{lexicon.Amount, "120", "120 million"},
+		{lexicon.Amount, "120", "-120"},
+		{lexicon.Amount, "1", "1e3"},
+		{lexicon.Amount, "120", "120 000"},
+	} {
+		if a, b := lexicon.Normal(c.kind, c.this), lexicon.Normal(c.kind, c.evil); a == b {
+			t.Errorf("%s: %q and %q are both %q", c.kind, c.this, c.evil, a)
+		}
+	}
+}
+
 func TestNormal(t *testing.T) {
 	for _, c := range []struct {
 		kind lexicon.ValueKind
 		in   string
 		want string
 	}{
-		{lexicon.URL, "HTTPS://WWW.Example.COM/A/", "example.com/a"},
+		{lexicon.URL, "HTTPS://WWW.Example.COM/A/", "example.com/A"},
 		{lexicon.URL, "https://trusted.example@evil.example/x", "evil.example/x"},
 		{lexicon.URL, "http://example.com:80", "example.com"},
-		{lexicon.URL, "example.com/%41%2f", "example.com/a%2f"},
+		{lexicon.URL, "example.com/%41%2f", "example.com/A%2f"},
 		{lexicon.Email, "Ann Lee <Ann@Example.org>", "ann@example.org"},
 		{lexicon.Email, "ann\u200b@example.org", "ann@example.org"},
 		{lexicon.Account, "DE89 3704-0044 0532", "de89370400440532"},

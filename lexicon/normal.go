@@ -73,20 +73,24 @@ func opaque(t string) bool {
 
 // Normal writes a value in the one spelling that it is compared in: NFKC, in
 // lower case, without characters that cannot be seen, and by its kind: a URL
-// without scheme, user, "www.", default port and last slash, an account
+// without http(s), user, "www.", default port and last slash, and with the
+// case of its path, an account
 // without spaces and dashes, an amount as a plain decimal, a date as
 // 2026-05-24 or --05-24. What does not parse as its kind is only folded.
 func Normal(kind ValueKind, value string) string {
-	v := fold(value)
 	switch kind {
+	case URL, Host:
+		return normalURL(value)
 	case Email:
+		v := strings.Map(lower, foldCase(value, true))
 		v = strings.TrimPrefix(v, "mailto:")
 		if a, b := strings.LastIndexByte(v, '<'), strings.LastIndexByte(v, '>'); a >= 0 && b > a {
 			v = v[a+1 : b]
 		}
 		return strings.TrimSuffix(strings.TrimSpace(v), ".")
-	case URL, Host:
-		return normalURL(v)
+	}
+	v := fold(value)
+	switch kind {
 	case Account:
 		return strings.Map(func(r rune) rune {
 			if r == ' ' || r == '-' || r == '+' {
@@ -115,11 +119,24 @@ func Normal(kind ValueKind, value string) string {
 }
 
 // fold is NFKC, lower case, no invisible characters, single spaces.
-func fold(v string) string {
+func fold(v string) string { return foldCase(v, false) }
+
+// lower is the lower case of a letter. İ is kept: in a host it is another
+// letter than i.
+func lower(r rune) rune {
+	if r == 'İ' {
+		return r
+	}
+	return unicode.ToLower(r)
+}
+
+// foldCase is fold, or all of it that a host's letters survive: case and
+// dashes stay.
+func foldCase(v string, keep bool) string {
 	plain := true // lower case ASCII with single spaces stays as it is
 	for i := 0; i < len(v); i++ {
 		c := v[i]
-		if c >= 0x7f || c < ' ' || c >= 'A' && c <= 'Z' || c == ' ' && (i == 0 || i == len(v)-1 || v[i-1] == ' ') {
+		if c >= 0x7f || c < ' ' || !keep && c >= 'A' && c <= 'Z' || c == ' ' && (i == 0 || i == len(v)-1 || v[i-1] == ' ') {
 			plain = false
 			break
 		}
@@ -147,6 +164,7 @@ func fold(v string) string {
 			continue
 		case r >= 0x80 && (unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Variation_Selector, r)):
 			continue
+		case keep: // a dash is no hyphen in a host
 		case r == '‐' || r == '‑' || r == '–' || r == '—' || r == '−':
 			r = '-'
 		case r == '’' || r == '‘':
@@ -156,13 +174,24 @@ func fold(v string) string {
 			b.WriteByte(' ')
 			space = false
 		}
-		b.WriteRune(unicode.ToLower(r))
+		if !keep {
+			r = lower(r)
+		}
+		b.WriteRune(r)
 	}
 	return b.String()
 }
 
-func normalURL(v string) string {
+// normalURL lowers the case of the host alone: paths of different case are
+// different pages, and the one may be an attacker's. What programs do not
+// read alike, such as a backslash or a space before the path, stays as it is,
+// and so equals no address that anybody would write.
+func normalURL(value string) string {
+	v := foldCase(value, true)
 	if k := strings.Index(v, "://"); k >= 0 && k < 32 && !strings.ContainsAny(v[:k], "/?# ") {
+		if scheme := strings.ToLower(v[:k]); scheme != "http" && scheme != "https" {
+			return strings.ToLower(v[:k]) + v[k:]
+		}
 		v = v[k+3:]
 	} else {
 		v = strings.TrimPrefix(v, "//")
@@ -172,8 +201,11 @@ func normalURL(v string) string {
 		end = len(v)
 	}
 	host, rest := v[:end], v[end:]
+	if strings.ContainsAny(host, "\\ ") || strings.ContainsAny(strings.TrimSpace(value), "\t\r\n") {
+		return value
+	}
 	// What stands before the last @ is a user, not where the request goes.
-	host = host[strings.LastIndexByte(host, '@')+1:]
+	host = strings.Map(lower, host[strings.LastIndexByte(host, '@')+1:])
 	host = strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80")
 	host = strings.TrimSuffix(host, ".")
 	if h := strings.TrimPrefix(host, "www."); strings.Contains(h, ".") {
@@ -197,7 +229,7 @@ func unescape(v string) string {
 		if v[i] == '%' && i+2 < len(v) {
 			if n, err := strconv.ParseUint(v[i+1:i+3], 16, 8); err == nil {
 				if c := byte(n); letter(c) || digit(c) || strings.IndexByte("-._~", c) >= 0 {
-					b.WriteString(strings.ToLower(string(c)))
+					b.WriteByte(c)
 					i += 2
 					continue
 				}
@@ -243,8 +275,8 @@ func normalAmount(v string) string {
 		}
 		break
 	}
-	if len(d) == 0 || len(d) > 64 || countDigits(v[i:]) > 0 {
-		return ""
+	if len(d) == 0 || len(d) > 64 || !unit(strings.TrimSpace(v[i:])) {
+		return "" // "120k" is no 120
 	}
 	whole, frac := string(d), ""
 	if cut >= 0 {
@@ -261,6 +293,17 @@ func normalAmount(v string) string {
 		whole = "-" + whole
 	}
 	return whole
+}
+
+// unit reports what may follow a number: nothing, a currency or a percent
+// sign.
+func unit(v string) bool {
+	v = strings.TrimRight(v, ".,;:!?")
+	switch v {
+	case "", "%", "-", ".-", ",-":
+		return true
+	}
+	return currency(v) || currencyWord(v)
 }
 
 // normalDate reads the dates that Scan finds. A time after the date stays.
