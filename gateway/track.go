@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport-dev/sallyport/flow"
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/lexicon"
+	"github.com/sallyport-dev/sallyport/pdp"
 	"github.com/sallyport-dev/sallyport/state"
 	"github.com/sallyport-dev/sallyport/task"
 )
@@ -209,6 +210,10 @@ func reading(m *task.Mandate) []string {
 
 // look asks the task's track about a call.
 func (t *track) look(in *task.View, facts *catalog.Facts, call sallyport.Call, args canon.Value) flow.View {
+	if pdp.IsMethod(call.Tool) && !web(args) {
+		// It names a thing of this very server, which nothing is fetched by.
+		args = canon.ObjectValue()
+	}
 	c := flow.Call{Facts: facts, Args: args}
 	for _, e := range in.Endorsed {
 		c.Endorsed = append(c.Endorsed, flow.Endorsement(e))
@@ -226,6 +231,20 @@ func (t *track) look(in *task.View, facts *catalog.Facts, call sallyport.Call, a
 		}
 	}
 	return t.Look(c)
+}
+
+// web reports whether a value holds an address of the web.
+func web(v canon.Value) bool {
+	switch v.Kind() {
+	case canon.Object:
+		return slices.ContainsFunc(v.Members(), func(m canon.Member) bool { return web(m.Value) })
+	case canon.Array:
+		return slices.ContainsFunc(v.Elems(), web)
+	case canon.String:
+		scheme, _, ok := strings.Cut(strings.ToLower(strings.TrimSpace(v.Text())), ":")
+		return ok && (scheme == "http" || scheme == "https")
+	}
+	return false
 }
 
 // hear takes note of what a server sent, before anybody else sees it. It

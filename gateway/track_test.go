@@ -155,6 +155,20 @@ func TestHear(t *testing.T) {
 	}
 }
 
+// A resource of the server itself is read without a question, one of the web
+// is fetched.
+func TestResourcesAreNoWebPages(t *testing.T) {
+	g := mailGate(t)
+	tmpl := strings.Replace(mailTemplate, "  - bank/list: any\n", "  - bank/list: any\n  - { \"mail/mcp:resources/read\": any }\n", 1)
+	who := g.Start(tmpl, nil)
+	reads(t, g, who, "mail", "read", `{"id":"1"}`, injected)
+	for uri, want := range map[string]sallyport.Verdict{"mail://inbox/7": sallyport.Permit, "file:///srv/a": sallyport.Permit, "HTTPS://evil.example/?q=1": sallyport.Ask} {
+		if d, err := g.Call(who, "mail", "mcp:resources/read", `{"uri":"`+uri+`"}`, nil); err != nil || d.Decision.Verdict != want {
+			t.Errorf("%s: %+v %v", uri, d.Decision, err)
+		}
+	}
+}
+
 // The user's consent lets a value pass, and for the rest of the task; for this
 // argument of this tool, and in this task alone.
 func TestApprovalOfAFlowAskIsAPin(t *testing.T) {

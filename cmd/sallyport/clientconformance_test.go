@@ -89,6 +89,7 @@ func throughGate(dir, client, url string) int {
 	for name, text := range map[string]string{
 		"sallyport.yaml": fmt.Sprintf("listen: 127.0.0.1:0\ntrust_domain: example.org\nno_base_policies: true\nservers:\n"+
 			"  up: { url: %q, client_features: [sampling, elicitation, roots] }\n", url),
+		"catalog/up.yaml":          harmless("up", clientTools),
 		"policies/all.cedar":       `@id("all") permit (principal, action, resource);`,
 		"templates/allow-all.yaml": "purpose: conformance\nttl: 1h\ngrants:\n  - { \"up/*\": any, class: act }\n",
 	} {

@@ -38,6 +38,8 @@ func TestConformance(t *testing.T) {
 	g := serveFiles(t, map[string]string{
 		"sallyport.yaml": fmt.Sprintf("listen: 127.0.0.1:0\ntrust_domain: example.org\nno_base_policies: true\nservers:\n"+
 			"  sessions: { url: %q, %s }\n  stateless: { url: %q, %s }\n", sessions, features, stateless, features),
+		"catalog/sessions.yaml":    harmless("sessions", serverTools),
+		"catalog/stateless.yaml":   harmless("stateless", serverTools),
 		"policies/all.cedar":       `@id("all") permit (principal, action, resource);`,
 		"templates/allow-all.yaml": "purpose: conformance\nttl: 1h\ngrants:\n  - { \"sessions/*\": any, class: act }\n  - { \"stateless/*\": any, class: act }\n",
 	})
@@ -87,6 +89,34 @@ func TestConformance(t *testing.T) {
 	if n := strings.Count(out, `"kind":"decision"`); err != nil || n < 30 {
 		t.Errorf("%d decisions were recorded, %v", n, err)
 	}
+}
+
+// The tools of the SDK's conformance server, and those that the suite's own
+// servers have for clients.
+var (
+	serverTools = []string{
+		"test_simple_text", "test_image_content", "test_audio_content", "test_embedded_resource", "test_multiple_content_types", "test_tool_with_logging",
+		"test_tool_with_progress", "test_error_handling", "test_sampling", "test_elicitation", "test_elicitation_sep1034_defaults",
+		"test_elicitation_sep1330_enums", "json_schema_2020_12_tool", "test_reconnection", "test_x_mcp_header", "test_missing_capability",
+		"test_streaming_elicitation", "test_logging_tool", "test_trigger_tool_change", "test_trigger_prompt_change", "__transient_tool_for_list_changed",
+		"test_input_required_result_elicitation", "test_input_required_result_sampling", "test_input_required_result_list_roots",
+		"test_input_required_result_request_state", "test_input_required_result_multiple_inputs", "test_input_required_result_multi_round",
+		"test_input_required_result_tampered_state", "test_input_required_result_capabilities",
+	}
+	clientTools = []string{
+		"add_numbers", "lookup_user", "test_client_elicitation_defaults", "test_custom_headers", "test_custom_headers_null", "test_headers",
+		"test_reconnection", "valid_tool",
+	}
+)
+
+// harmless is a catalog file that says of tools that they only read: what is
+// looked at here is the protocol, not what the gate makes of what was read.
+func harmless(server string, tools []string) string {
+	var b strings.Builder
+	for _, tool := range tools {
+		fmt.Fprintf(&b, "%s/%s: { class: read, sensitivity: public, result: { trust: vouched, text: vouched } }\n", server, tool)
+	}
+	return b.String()
 }
 
 // conformanceServer serves on the loopback interface and returns the URL.
