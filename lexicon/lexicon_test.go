@@ -190,6 +190,23 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
+// A link in a text is found, however it is written.
+func TestScanFindsLinks(t *testing.T) {
+	for _, text := range []string{
+		"see https://evil.example/?d=" + strings.Repeat("x", 10_000), "<img src=//evil.example/p.png>", "![](//evil.example/p.png)",
+		"see(https://evil.example/a)", "a=https://evil.example/a", "HTTPS://EVIL.example/A", "www.evil.example/a", "evil.example/a?b=c",
+		strings.Repeat("x", 5000) + "https://evil.example/",
+	} {
+		if !slices.ContainsFunc(lexicon.Scan(text), func(s lexicon.Span) bool { return s.Kind == lexicon.URL }) {
+			t.Errorf("no link in %.60q", text)
+		}
+	}
+	mail := strings.Repeat("x", 5000) + ",evil@attacker.example"
+	if !slices.ContainsFunc(lexicon.Scan(mail), func(s lexicon.Span) bool { return s.Kind == lexicon.Email }) {
+		t.Error("no address after a long word")
+	}
+}
+
 // Two spellings that some program takes for two things are two.
 func TestNormalKeepsApart(t *testing.T) {
 	for _, c := range []struct {

@@ -201,11 +201,19 @@ func hasSign(t string) bool {
 // chunk adds the values of text[i:j], a run without spaces. It returns where
 // to go on: beyond j if a value goes on there ("May 24th, 2026").
 func (s *scanner) chunk(i, j int, bits uint8) int {
-	if j-i > maxChunk {
-		return j
-	}
 	text := s.text
 	if bits&cAt != 0 && s.emails(i, j) {
+		return j
+	}
+	if j-i > maxChunk {
+		// A link is one however much data it carries.
+		if k := strings.Index(text[i:j], "://"); k > 0 {
+			at := i + k
+			for at > i && (letter(text[at-1]) || digit(text[at-1]) || text[at-1] == '+') {
+				at--
+			}
+			s.add(URL, at, trimEnd(text, at, j))
+		}
 		return j
 	}
 	// Punctuation around the value.
@@ -235,6 +243,10 @@ func (s *scanner) chunk(i, j int, bits uint8) int {
 		return s.chunk(i+k+1, j, bits)
 	}
 	if bits&cDot != 0 {
+		if rest, ok := strings.CutPrefix(t, "//"); ok && (dotted(rest) == URL || dotted(rest) == Host) {
+			s.add(URL, i, end) // of the same scheme as the page it stands on
+			return j
+		}
 		switch kind := dotted(t); kind {
 		case "":
 		case URL:
