@@ -56,7 +56,7 @@ type attackTrace struct {
 type attackCall struct {
 	Fn        string          `json:"fn"`
 	Args      json.RawMessage `json:"args"`
-	Turn      int             `json:"turn"`
+	Turn      *int            `json:"turn"` // without one, every call saw what came before it
 	Res       string          `json:"res"`
 	Err       string          `json:"err"`
 	From      string          `json:"o"`
@@ -87,6 +87,9 @@ func loadAttacks(dir, split, suite string) ([]*attackSuite, error) {
 	var all []*attackSuite
 	var seen []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil && path != dir {
+			return nil // what cannot be looked into holds nothing for us
+		}
 		if err != nil || d.IsDir() || d.Name() != "tools.json" {
 			return err
 		}
@@ -171,7 +174,7 @@ func loadAttackFolder(dir, split, suite string, seen *[]string) ([]*attackSuite,
 				return err
 			}
 			*seen = append(*seen, s.Name()+"/"+t.Suite)
-			if split != "" && split != s.Name() || suite != "" && suite != t.Suite {
+			if split != "" && split != s.Name() && split != t.Split || suite != "" && suite != t.Suite {
 				return nil
 			}
 			if defs[t.Suite] == nil {

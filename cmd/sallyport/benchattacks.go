@@ -27,15 +27,11 @@ var suiteTemplates embed.FS
 
 // anyTemplate is for suites that nobody wrote a template for.
 const anyTemplate = `purpose: assist
-description: An assistant with the tools of one server
-ttl: 1h
-sensitivity: restricted
+description: "An assistant with the tools of one server"
+ttl: 4h
 grants:
-  - id: all
-    server: %q
-    tool: "*"
-    class: act
-    unlisted: any
+  - { "%s/*": any, class: act }
+sensitivity: restricted
 `
 
 // arena is one suite behind a gate: the catalog, the policies and the mandate
@@ -127,7 +123,7 @@ func (a *arena) replay(t *attackTrace, prompt string) ([]judged, error) {
 	var endorsed []flow.Endorsement
 	for i := range t.Calls {
 		c := &t.Calls[i]
-		if a.sequential || i > 0 && t.Calls[i-1].Turn != c.Turn {
+		if a.sequential || c.Turn == nil || i > 0 && (t.Calls[i-1].Turn == nil || *t.Calls[i-1].Turn != *c.Turn) {
 			for _, r := range results {
 				track.Observe(r)
 			}
