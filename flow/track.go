@@ -719,6 +719,7 @@ type looker struct {
 	v    *View
 	ops  []int // the operations of the envelope that the call fits
 	open bool  // one of them speaks of a described set
+	cut  bool  // there are more values than are listed
 }
 
 func (v *View) mark(m Mark) {
@@ -894,6 +895,7 @@ func (l *looker) values() {
 	hasTarget, hasSelector := false, false
 	eachLeaf(l.c.Args, "", func(at string, leaf canon.Value) {
 		if len(l.v.Values) >= maxValues {
+			l.beyond(at)
 			return
 		}
 		arg := top(at)
@@ -918,6 +920,9 @@ func (l *looker) values() {
 					// target is never left out.
 					l.v.Values = append(l.v.Values, Value{At: at, Role: r, Kind: k})
 				}
+				if guards(role) && isAddress(lexicon.KindOf(s)) && !freeKey(n) {
+					r = role // {"name": ..., "address": ...} is still whom it is for
+				}
 				role, kind = r, k // an argument inside of an argument
 			}
 		}
@@ -938,18 +943,8 @@ func (l *looker) values() {
 		if f.Class == sallyport.Read && !(kind == lexicon.URL || kind == lexicon.Host) {
 			return
 		}
-		if role == sallyport.Target && kind == lexicon.Email && lexicon.KindOf(s) != lexicon.Email {
-			// A list of addresses in one string.
-			listed := false
-			for _, sp := range lexicon.Scan(clip(s, 1<<20)) {
-				if sp.Kind == lexicon.Email && len(l.v.Values) < maxValues {
-					l.value(at, role, sp.Kind, sp.Text)
-					listed = true
-				}
-			}
-			if listed {
-				return
-			}
+		if role == sallyport.Target && strings.Contains(s, "@") && kind != lexicon.URL && lexicon.KindOf(s) != lexicon.Email && l.addresses(at, role, s) {
+			return
 		}
 		l.value(at, role, kind, s)
 	})
@@ -978,6 +973,73 @@ func guards(r sallyport.Role) bool {
 	return false
 }
 
+// isAddress reports whether something can be sent to a value of this kind.
+func isAddress(k lexicon.ValueKind) bool {
+	return k == lexicon.Email || k == lexicon.URL || k == lexicon.Host || k == lexicon.Account
+}
+
+// beyond stands for the arguments that do not fit into the list any more: one
+// of them is whatever an attacker wants it to be.
+func (l *looker) beyond(at string) {
+	if !l.cut && l.bound(at) != ByValue {
+		l.cut = true
+		l.v.Values = append(l.v.Values, Value{At: at, Role: sallyport.Target, Kind: lexicon.URL, Origin: Untrusted})
+	}
+}
+
+// addresses judges a list of addresses in one string. Where it holds more than
+// addresses with names, mail programs do not agree on who gets the mail, and
+// the string counts as one address that only the very same string is.
+func (l *looker) addresses(at string, role sallyport.Role, s string) bool {
+	listed := false
+	spans := lexicon.Scan(clip(s, 1<<20))
+	for _, sp := range spans {
+		if sp.Kind != lexicon.Email {
+			continue
+		}
+		if len(l.v.Values) >= maxValues {
+			l.beyond(at)
+			return true
+		}
+		l.value(at, role, sp.Kind, sp.Text)
+		listed = true
+	}
+	if listed && !addressList(s) {
+		l.value(at, role, lexicon.FreeText, s)
+		l.v.Values[len(l.v.Values)-1].Kind = lexicon.Email
+	}
+	return listed
+}
+
+// addressList reports whether a string is a list of addresses, each alone or
+// in angle brackets after a name, and nothing else (RFC 5322, 3.4, without
+// groups, comments and escapes).
+func addressList(s string) bool {
+	if len(s) > 1<<20 || strings.ContainsAny(s, "\\\r") {
+		return false
+	}
+	quoted := false
+	for part := range strings.FieldsFuncSeq(s, func(c rune) bool {
+		if c == '"' {
+			quoted = !quoted
+		}
+		return !quoted && (c == ',' || c == ';' || c == '\n')
+	}) {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		if name, rest, ok := strings.Cut(part, "<"); ok {
+			if part, ok = strings.CutSuffix(rest, ">"); !ok || strings.ContainsAny(name, "@>:()[]") {
+				return false
+			}
+		}
+		if lexicon.KindOf(part) != lexicon.Email {
+			return false
+		}
+	}
+	return !quoted
+}
+
 // inside judges the addresses that stand in a text that goes out.
 func (l *looker) inside(at string, role sallyport.Role, s string) {
 	if l.c.Facts.Class == sallyport.Read {
@@ -988,7 +1050,11 @@ func (l *looker) inside(at string, role sallyport.Role, s string) {
 		l.v.Values = append(l.v.Values, Value{At: at, Role: role, Kind: lexicon.FreeText, Origin: a.origin, Source: l.t.sourceOf(a.source, a.origin)})
 	}
 	n := 0
-	for _, sp := range lexicon.Scan(clip(s, 1<<20)) {
+	spans := lexicon.Scan(clip(s, 1<<20))
+	if len(s) > 1<<20 || len(spans) == lexicon.MaxSpans {
+		l.v.Values = append(l.v.Values, Value{At: at, Role: role, Kind: lexicon.URL, Inside: true}) // what was not read
+	}
+	for _, sp := range spans {
 		if sp.Kind != lexicon.Email && sp.Kind != lexicon.URL && sp.Kind != lexicon.Account {
 			continue
 		}
