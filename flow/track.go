@@ -1055,7 +1055,7 @@ func (l *looker) inside(at string, role sallyport.Role, s string) {
 		l.v.Values = append(l.v.Values, Value{At: at, Role: role, Kind: lexicon.URL, Inside: true}) // what was not read
 	}
 	for _, sp := range spans {
-		if sp.Kind != lexicon.Email && sp.Kind != lexicon.URL && sp.Kind != lexicon.Account {
+		if sp.Kind != lexicon.Email && sp.Kind != lexicon.URL && sp.Kind != lexicon.Host && sp.Kind != lexicon.Account {
 			continue
 		}
 		if n++; n > maxInside || len(l.v.Values) >= maxValues {

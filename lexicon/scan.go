@@ -3,6 +3,8 @@ package lexicon
 import (
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // Span is one typed value inside of a text: text[Start:End] as it stands
@@ -336,7 +338,7 @@ func dotted(t string) ValueKind {
 	host, rest, slash := strings.Cut(t, "/")
 	if slash && host != "" && host != "." && host != ".." && host != "~" {
 		bare, _, _ := strings.Cut(host, ":")
-		if hostLike(bare) && (tld(bare) || rest != "" && ipv4(bare)) {
+		if hostLike(bare) && (tld(bare) || rest != "" && (ipv4(bare) || registered(bare))) {
 			return URL
 		}
 	}
@@ -347,7 +349,7 @@ func dotted(t string) ValueKind {
 		return ""
 	}
 	if q := strings.IndexAny(t, "?#"); q > 0 {
-		if hostLike(t[:q]) && tld(t[:q]) {
+		if hostLike(t[:q]) && (tld(t[:q]) || registered(t[:q])) {
 			return URL
 		}
 		return ""
@@ -410,6 +412,18 @@ func tld(host string) bool {
 		return last == low && (low != "so" && low != "to" && low != "at" && low != "is" && low != "in" && low != "it" && low != "no" && low != "be" && low != "my" && low != "us" || strings.ToLower(host) == host)
 	}
 	return false
+}
+
+// registered reports whether a host ends in any top-level domain that there
+// is. Many of them are words and file endings, so it counts only where a path
+// or a query makes a link of the host, all in lower case.
+func registered(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if endings[last] || strings.ToLower(host) != host {
+		return false
+	}
+	_, icann := publicsuffix.PublicSuffix(host)
+	return icann
 }
 
 var tlds = func() map[string]int {
