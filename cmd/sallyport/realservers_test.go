@@ -80,7 +80,7 @@ grants:
   - filesystem/read_text_file: { path: { subpath: $DIR/docs/open } }
   - filesystem/write_file: { path: { subpath: $DIR/docs/open }, content: any }
   - memory/create_entities: any
-  - memory/delete_entities: any
+  - memory/delete_entities: { entityNames: { subsetOf: [gate] } }
   - everything/echo: { message: any }
   - everything/get-sum: { a: { range: ["0", "10"] }, b: { range: ["0", "10"] } }
   - everything/get-env: any
