@@ -1050,6 +1050,9 @@ func (l *looker) inside(at string, role sallyport.Role, s string) {
 		l.v.Values = append(l.v.Values, Value{At: at, Role: role, Kind: lexicon.FreeText, Origin: a.origin, Source: l.t.sourceOf(a.source, a.origin)})
 	}
 	n := 0
+	// Some models write the two characters of an escape where they mean a new
+	// line, and what follows is no part of a word.
+	s = strings.ReplaceAll(s, `\n`, "\n")
 	spans := lexicon.Scan(clip(s, 1<<20))
 	if len(s) > 1<<20 || len(spans) == lexicon.MaxSpans {
 		l.v.Values = append(l.v.Values, Value{At: at, Role: role, Kind: lexicon.URL, Inside: true}) // what was not read
@@ -1315,6 +1318,12 @@ func (t *Track) origin(kind lexicon.ValueKind, s string) (Origin, atom) {
 	if !known && len(t.index.atoms) > 0 {
 		if own := lexicon.KindOf(s); own != kind {
 			a, known = t.index.atoms[valueKey(own, s)]
+		}
+	}
+	if !known && kind == lexicon.Date {
+		// "March 30" is what the agent writes as 2031-03-30.
+		if n := lexicon.Normal(kind, s); len(n) >= 10 {
+			a, known = t.index.atoms[keyOf(kind, "-"+n[4:10])]
 		}
 	}
 	if !known {
