@@ -193,15 +193,25 @@ func (j *judge) envelope() {
 		if v.preparatory() {
 			break
 		}
-		clean := true
+		clean, said := true, 0
 		for i := range v.Values {
 			x := &v.Values[i]
 			if v.guarded(x) && x.Origin < Vouched && !x.has(Own) || x.Inside && x.Origin < Partner {
 				clean = false
 			}
+			if v.guarded(x) || x.Role == sallyport.Selector {
+				if x.Origin >= Said {
+					said++
+				} else {
+					said = -maxValues
+				}
+			}
 		}
+		// Where the user named all that it reaches, the words may just not have
+		// been understood.
+		named := said > 0 && clean
 		verdict := sallyport.Ask
-		if tainted && (v.severe() || !clean) {
+		if tainted && !named && (v.severe() || !clean) {
 			verdict = sallyport.Deny
 		}
 		j.say(verdict, RuleAsked, "the user's words do not ask for this", "the user asks for it in their own words, in a new task")
