@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -17,9 +19,8 @@ type Classify struct {
 	Shell string // a command line for a POSIX shell, or a list of words
 	// Method and URL are those of an HTTP request.
 	Method, URL string
-	// Operations are those of the API that an OpenAPI document describes:
-	// "GET /v1/pets/{id}", with their class.
-	Operations map[string]sallyport.Class
+	// Operations are those of the API; nil if nothing is known of it.
+	Operations *Operations
 	// Path is a file, which must lie under one of Within.
 	Path   string
 	Within []string
@@ -109,8 +110,10 @@ func (r *reader) classify(n ast.Node, f *Facts) {
 	}
 }
 
-// http reads { method: ARG, url: ARG, operations: { "GET /v1/pets": read } }.
+// http reads { method: ARG, url: ARG, operations: { "GET /v1/pets": read }, openapi: FILE }.
 func (r *reader) http(n ast.Node, c *Classify) {
+	var described, listed []Operation
+	document, known := "", false
 	for _, p := range r.pairs(n) {
 		switch p.key {
 		case "method":
@@ -118,27 +121,77 @@ func (r *reader) http(n ast.Node, c *Classify) {
 		case "url":
 			c.URL = r.text(p.value)
 		case "operations":
-			c.Operations = map[string]sallyport.Class{}
+			known = true
 			for _, o := range r.pairs(p.value) {
 				method, template, ok := strings.Cut(o.key, " ")
 				if !ok || method == "" || method != strings.ToUpper(method) || !strings.HasPrefix(template, "/") {
 					r.problem(o.token, "an operation is a method and a path: GET /v1/pets/{id}")
 				}
-				var class sallyport.Class
-				r.word(o.value, &class)
-				c.Operations[o.key] = class
+				op := Operation{Method: method, Template: template, Why: "the catalog file says so"}
+				r.word(o.value, &op.Class)
+				listed = append(listed, op)
 			}
-			if len(c.Operations) > MaxOperations {
-				r.problem(p.token, "at most %d operations are read", MaxOperations)
-			}
+		case "openapi":
+			known = true
+			document = r.text(p.value)
+			described = r.openapi(p.value, document)
 		default:
-			r.unknown(p, []string{"method", "operations", "url"})
+			r.unknown(p, []string{"method", "openapi", "operations", "url"})
 		}
 	}
 	if c.Method == "" || c.URL == "" {
 		r.problem(n.GetToken(), "http names the arguments of both: { method: verb, url: address }")
 	}
+	if len(described)+len(listed) > MaxOperations {
+		r.problem(n.GetToken(), "at most %d operations are read", MaxOperations)
+		return
+	}
+	if known {
+		c.Operations = NewOperations(document, described, listed)
+	}
 }
+
+// openapi reads the document that stands next to the catalog file.
+func (r *reader) openapi(n ast.Node, name string) []Operation {
+	if name == "" {
+		return nil
+	}
+	if strings.ContainsAny(name, `/\`) || !isDocument(name) {
+		r.problem(n.GetToken(), "openapi names a file next to this one that ends in .json, .yaml or .yml; nothing is fetched")
+		return nil
+	}
+	file := path.Join(path.Dir(r.file), name)
+	if list, read := r.apis[file]; read {
+		return list
+	}
+	text, there := r.files[file]
+	if !there {
+		var near []string
+		for f := range r.files {
+			if path.Dir(f) == path.Dir(file) && f != r.file && isDocument(f) {
+				near = append(near, path.Base(f))
+			}
+		}
+		slices.Sort(near)
+		r.problem(n.GetToken(), "there is no file %s next to this one; %s", name, didYouMean(name, near))
+		return nil
+	}
+	list, err := ReadOpenAPI(file, text)
+	if err != nil {
+		r.problems = append(r.problems, err.Error())
+	}
+	r.apis[file] = list
+	return list
+}
+
+// isDocument reports whether a file may be an OpenAPI document by its name.
+func isDocument(name string) bool {
+	return slices.Contains([]string{".json", ".yaml", ".yml"}, path.Ext(name))
+}
+
+// describesAPI reports whether a YAML file is an OpenAPI document, which no
+// catalog file is: such a line would be no tool.
+var describesAPI = regexp.MustCompile(`(?m)^["']?(openapi|swagger)["']?[ \t]*:`).Match
 
 // touches makes what is parsed the resource, where the file names none.
 func (r *reader) touches(f *Facts, typ, arg string) {

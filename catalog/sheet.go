@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -80,19 +81,24 @@ func (e *entry) apply(f *Facts) {
 	}
 }
 
-// readSheets reads files by their base name without .yaml. The error lists
+// readSheets reads files by their base name without .yaml, and the OpenAPI
+// documents that they name. The error lists
 // every problem with file, line, column, the line underlined, and the
 // nearest word that exists.
 func readSheets(files map[string][]byte) (map[string]*sheet, error) {
 	sheets := make(map[string]*sheet, len(files))
-	var r reader
-	var names []string
-	for name := range files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	r := reader{files: files, apis: map[string][]Operation{}}
+	names := slices.Sorted(maps.Keys(files))
+	var documents []string
 	for _, name := range names {
 		base, isYAML := strings.CutSuffix(path.Base(name), ".yaml")
+		if isYAML && describesAPI(files[name]) {
+			documents = append(documents, name)
+			continue
+		}
+		if !isYAML && isDocument(name) {
+			continue // read where a catalog file names it
+		}
 		if !isYAML {
 			return nil, sallyport.Errorf(sallyport.EInvalid, "bad_catalog", "%s: the name of a catalog file ends in .yaml", name)
 		}
@@ -101,6 +107,11 @@ func readSheets(files map[string][]byte) (map[string]*sheet, error) {
 		}
 		r.file, r.lines = name, strings.Split(string(files[name]), "\n")
 		sheets[base] = r.sheet(base, files[name])
+	}
+	for _, name := range documents {
+		if _, read := r.apis[name]; !read {
+			r.problems = append(r.problems, fmt.Sprintf("%s is an OpenAPI document that no catalog file names: classify: { http: { method: verb, url: address, openapi: %s } }", name, path.Base(name)))
+		}
 	}
 	if len(r.problems) > 0 {
 		return nil, sallyport.Errorf(sallyport.EInvalid, "bad_catalog", "%s", strings.Join(r.problems, "\n"))
@@ -113,6 +124,8 @@ type reader struct {
 	file     string
 	lines    []string
 	problems []string
+	files    map[string][]byte      // all that stand there
+	apis     map[string][]Operation // OpenAPI documents that were read
 }
 
 func (r *reader) problem(t *token.Token, format string, args ...any) {

@@ -76,6 +76,10 @@ func Call(f catalog.Facts, args canon.Value) catalog.Facts {
 		arg = c.URL
 		method, _ := args.Get(c.Method)
 		found = text(args, arg, func(url string) Finding { return HTTP(method.Text(), url, c.Operations) })
+		if name := overriddenBy(args.Without(c.Method, c.URL)); name != "" && found.Refused == "" {
+			found.effect(sallyport.Act, quoted(name)+" overrides the method", sallyport.External)
+			found = found.done()
+		}
 	default:
 		arg = c.Path
 		found = text(args, arg, func(p string) Finding { return Path(p, c.Within) })

@@ -8,18 +8,19 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/task"
 )
 
 // HTTP classes a request by its method and URL. Where the operations of the
-// API are known ("GET /v1/pets/{id}"), they say the class, and a request of
-// none is act. Else GET, HEAD and OPTIONS are read (RFC 9110, section 9.2.1),
+// API are known (not nil), they say the class, and a request of none, or to
+// another server, is act. Else GET, HEAD and OPTIONS are read (RFC 9110, section 9.2.1),
 // unless the path or a method override names an action; every other method is
 // act. What GET of a careless API does cannot be seen.
 //
 // A URL that readers take apart in different ways is refused. The resource is
 // the host, with the port where it is not the scheme's.
-func HTTP(method, address string, operations map[string]sallyport.Class) Finding {
+func HTTP(method, address string, operations *catalog.Operations) Finding {
 	method = strings.ToUpper(method)
 	if method == "" || strings.Trim(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" || len(method) > 16 {
 		return refuse("the method is no plain HTTP method")
@@ -33,18 +34,30 @@ func HTTP(method, address string, operations map[string]sallyport.Class) Finding
 		f.Resources = []string{strings.ToLower(u.Host)}
 	}
 	safe := method == "GET" || method == "HEAD" || method == "OPTIONS"
-	if len(operations) > 0 {
-		if class, ok := operation(operations, method, u.Path); ok {
-			f.effect(class, method+" "+quoted(u.Path)+" is an operation of class "+class.String())
-		} else {
-			f.effect(sallyport.Act, method+" "+quoted(u.Path)+" is no known operation")
-		}
-	} else if !safe {
-		f.effect(sallyport.Act, method+" may change something")
-	} else if word := actionIn(u); word != "" {
-		f.effect(sallyport.Act, "the URL names an action: "+word)
+	origin := catalog.Origin(u)
+	var op catalog.Operation
+	known := false
+	if operations != nil {
+		op, known = operations.Find(method, origin, u.Path)
 	}
-	if overrides(u) {
+	switch {
+	case known:
+		f.effect(op.Class, method+" "+quoted(op.Template)+" is of class "+op.Class.String()+": "+op.Why)
+		if f.Class < sallyport.Read {
+			f.Kinds = append(f.Kinds, op.Kinds...)
+		}
+	case operations != nil && !operations.Serves(origin):
+		f.effect(sallyport.Act, "no server of "+operations.Document+" is at "+quoted(origin))
+	case operations != nil:
+		f.effect(sallyport.Act, method+" "+quoted(u.Path)+" is no known operation")
+	case !safe:
+		f.effect(sallyport.Act, method+" may change something")
+	default:
+		if word := actionIn(u); word != "" {
+			f.effect(sallyport.Act, "the URL names an action: "+word)
+		}
+	}
+	if overrides(u, operations != nil) {
 		f.effect(sallyport.Act, "the URL overrides the method")
 	}
 	if f.Class < sallyport.Read {
@@ -68,7 +81,8 @@ func splitURL(s string) (*url.URL, bool) {
 		return nil, false
 	}
 	if u.Host == "" {
-		return u, u.Scheme == "" && matches("subpath", canon.StringValue("/"), u.EscapedPath())
+		anywhere := []canon.Member{{Name: "scheme", Value: canon.StringValue("https")}, {Name: "host", Value: canon.StringValue("path.invalid")}}
+		return u, u.Scheme == "" && strings.HasPrefix(s, "/") && matches("urlScope", canon.ObjectValue(anywhere...), "https://path.invalid"+s)
 	}
 	scope := []canon.Member{
 		{Name: "scheme", Value: canon.StringValue(u.Scheme)},
@@ -84,39 +98,6 @@ func splitURL(s string) (*url.URL, bool) {
 func matches(kind string, value canon.Value, text string) bool {
 	c, err := task.ParseConstraint(canon.ObjectValue(canon.Member{Name: kind, Value: value}))
 	return err == nil && c.Match(task.Env{}, canon.StringValue(text))
-}
-
-// operation finds the template with the most literal segments that a path
-// fits; of several alike the widest class counts.
-func operation(operations map[string]sallyport.Class, method, p string) (class sallyport.Class, ok bool) {
-	segments := strings.Split(strings.Trim(p, "/"), "/")
-	best := -1
-	for op, c := range operations {
-		m, template, _ := strings.Cut(op, " ")
-		if m != method {
-			continue
-		}
-		parts := strings.Split(strings.Trim(template, "/"), "/")
-		literal, fits := 0, len(parts) == len(segments)
-		for i := 0; fits && i < len(parts); i++ {
-			switch {
-			case strings.HasPrefix(parts[i], "{") && strings.HasSuffix(parts[i], "}"):
-				fits = segments[i] != ""
-			case parts[i] == segments[i]:
-				literal++
-			default:
-				fits = false
-			}
-		}
-		switch {
-		case !fits || literal < best:
-		case literal > best:
-			best, class = literal, c
-		default:
-			class = class.Widen(c)
-		}
-	}
-	return class, best >= 0
 }
 
 // actionIn returns a word of the path that says that a request does more than
@@ -142,19 +123,73 @@ var actionWords = func() map[string]bool {
 	return m
 }()
 
-// overrides reports whether the query asks for another method.
-func overrides(u *url.URL) bool {
+// overrides reports whether the query asks for another method; or, unless it
+// is known what an operation does, for an action.
+func overrides(u *url.URL, known bool) bool {
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return true
 	}
 	for name := range q {
-		switch strings.ToLower(name) {
-		case "_method", "method", "httpmethod", "http_method", "x-http-method", "x-http-method-override", "x-method-override", "action", "do", "cmd", "op", "mutation":
+		if overridesMethod(name) {
 			return true
+		}
+		switch strings.ToLower(name) {
+		case "action", "do", "cmd", "op", "mutation":
+			if !known {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// overridesMethod reports whether a parameter, a field of a form or a header
+// is one by which servers let a request ask for another method.
+func overridesMethod(name string) bool {
+	letters := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' {
+			return c
+		}
+		return -1
+	}, strings.ToLower(name))
+	switch letters {
+	case "method", "httpmethod", "xhttpmethod", "methodoverride", "httpmethodoverride", "xhttpmethodoverride", "xmethodoverride":
+		return true
+	}
+	return false
+}
+
+// overriddenBy finds a header or a field that asks for another method in the
+// arguments of a call beside its method and URL, or "".
+func overriddenBy(v canon.Value) string {
+	switch v.Kind() {
+	case canon.Object:
+		for _, m := range v.Members() {
+			if overridesMethod(m.Name) && (m.Name[0] == '_' || len(m.Name) > len("http_method")) {
+				return m.Name
+			}
+			if found := overriddenBy(m.Value); found != "" {
+				return found
+			}
+		}
+	case canon.Array:
+		for _, e := range v.Elems() {
+			if found := overriddenBy(e); found != "" {
+				return found
+			}
+		}
+	case canon.String:
+		// A line of a header, the name of one, a field of a form or of JSON.
+		for line := range strings.FieldsFuncSeq(v.Text(), func(c rune) bool { return strings.ContainsRune("\n\r&,", c) }) {
+			name, _, _ := strings.Cut(line, ":")
+			name, _, _ = strings.Cut(name, "=")
+			if name = strings.Trim(name, "{[\"' \t"); overridesMethod(name) && (name[0] == '_' || len(name) > len("http_method")) {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // Path confines a file to folders. It is lexical: what a link on the server's

@@ -51,7 +51,7 @@ func TestHTTP(t *testing.T) {
 }
 
 func TestHTTPOperations(t *testing.T) {
-	operations := map[string]sallyport.Class{
+	classes := map[string]sallyport.Class{
 		"GET /v1/pets/{id}":     sallyport.Read,
 		"GET /v1/pets/refresh":  sallyport.Act,
 		"POST /v1/search":       sallyport.Read,
@@ -59,6 +59,12 @@ func TestHTTPOperations(t *testing.T) {
 		"GET /v1/{kind}/latest": sallyport.Read,
 		"GET /v1/pets/{name}":   sallyport.Write,
 	}
+	var listed []catalog.Operation
+	for op, class := range classes {
+		method, template, _ := strings.Cut(op, " ")
+		listed = append(listed, catalog.Operation{Method: method, Template: template, Class: class})
+	}
+	operations := catalog.NewOperations("", nil, listed)
 	for request, want := range map[string]sallyport.Class{
 		"GET https://a.example/v1/pets/refresh": sallyport.Act,
 		"POST https://a.example/v1/search":      sallyport.Read,

@@ -190,19 +190,20 @@ func listenOn(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// catalogFiles reads the YAML files of a directory that may be missing.
+// catalogFiles reads the YAML and JSON files of a directory that may be
+// missing: catalog files, and the OpenAPI documents next to them.
 func catalogFiles(dir string) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range names {
-		b, err := os.ReadFile(n)
+	for _, ext := range []string{"*.yaml", "*.yml", "*.json"} {
+		names, err := filepath.Glob(filepath.Join(dir, ext))
 		if err != nil {
 			return nil, err
 		}
-		files[n] = b
+		for _, n := range names {
+			if files[n], err = os.ReadFile(n); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return files, nil
 }
