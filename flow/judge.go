@@ -199,16 +199,15 @@ func (j *judge) envelope() {
 			if v.guarded(x) && x.Origin < Vouched && !x.has(Own) || x.Inside && x.Origin < Partner {
 				clean = false
 			}
-			if v.guarded(x) || x.Role == sallyport.Selector {
-				if x.Origin >= Said {
-					said++
-				} else {
-					said = -maxValues
-				}
+			switch theirs := x.Origin >= Said || x.has(Bound) || x.has(Own); {
+			case theirs && !x.has(Mentioned):
+				said++
+			case (v.guarded(x) || x.Role == sallyport.Selector) && (x.Origin < Vouched || x.has(Mentioned)):
+				said = -maxValues
 			}
 		}
-		// Where the user named all that it reaches, the words may just not have
-		// been understood.
+		// Where the user named what it reaches, and no text of others did, the
+		// words may just not have been understood.
 		named := said > 0 && clean
 		verdict := sallyport.Ask
 		if tainted && !named && (v.severe() || !clean) {
