@@ -25,10 +25,12 @@ const (
 // leaf is one scalar of a result, or all of it where it has no structure.
 type leaf struct {
 	record int    // which record it belongs to, from 0
+	depth  int    // how many mappings and lists it stands in
 	key    string // the nearest mapping key, lower case; "" in a list of scalars
 	isKey  bool   // the text is itself a mapping key
 	text   string
 	prose  bool // not structured: no field vouches for it
+	loose  bool // the name at the start of a line of prose: anybody may have written it
 }
 
 // reading collects the leaves of one result.
@@ -60,7 +62,7 @@ func (r *reading) read(part []byte, lines bool) {
 	}
 	if text[0] == '{' || text[0] == '[' {
 		if v, err := canon.Parse(text, canon.ResultLimits); err == nil {
-			r.json(v, r.newRecord(), "", 0)
+			r.json(v, r.newRecord(), "", 0, true)
 			return
 		}
 	}
@@ -118,38 +120,47 @@ func (r *reading) pairs(text string) bool {
 			continue
 		}
 		rec := r.newRecord()
-		r.add(leaf{record: rec, key: strings.ToLower(name), isKey: true, text: name})
+		r.add(leaf{record: rec, key: strings.ToLower(name), isKey: true, loose: true, text: name})
 		r.add(leaf{record: rec, key: strings.ToLower(name), text: rest, prose: true})
 	}
 	return true
 }
 
-func (r *reading) json(v canon.Value, rec int, key string, depth int) {
+// json reads a value. alone says that all that stands around it is one
+// wrapper in another.
+func (r *reading) json(v canon.Value, rec int, key string, depth int, alone bool) {
 	switch v.Kind() {
 	case canon.Object:
+		alone = alone && len(v.Members()) == 1
 		for _, m := range v.Members() {
 			r.add(leaf{record: rec, key: strings.ToLower(m.Name), isKey: true, text: m.Name})
-			r.json(m.Value, rec, strings.ToLower(m.Name), depth+1)
+			r.json(m.Value, rec, strings.ToLower(m.Name), depth+1, alone)
 		}
 	case canon.Array:
+		alone = alone && len(v.Elems()) == 1
 		for _, e := range v.Elems() {
 			if e.Kind() == canon.Object {
-				r.json(e, r.newRecord(), key, depth+1)
+				r.json(e, r.newRecord(), key, depth+1, alone)
 			} else {
-				r.json(e, rec, key, depth+1)
+				r.json(e, rec, key, depth+1, alone)
 			}
 		}
 	case canon.String:
-		// Servers put JSON into a string of JSON.
+		// Servers put JSON into a string of JSON; so does who writes a field
+		// of it, and then nothing in it is the server's.
 		if t := strings.TrimSpace(v.Text()); depth < 4 && len(t) > 1 && (t[0] == '{' || t[0] == '[') {
 			if inner, err := canon.Parse([]byte(t), canon.ResultLimits); err == nil {
-				r.json(inner, rec, key, depth+1)
+				from := len(r.leaves)
+				r.json(inner, rec, key, depth+1, alone)
+				for i := from; i < len(r.leaves) && (!alone || freeKey(key)); i++ {
+					r.leaves[i].prose, r.leaves[i].isKey = true, false
+				}
 				return
 			}
 		}
-		r.add(leaf{record: rec, key: key, text: v.Text()})
+		r.add(leaf{record: rec, depth: depth, key: key, text: v.Text()})
 	case canon.Number, canon.Bool:
-		r.add(leaf{record: rec, key: key, text: string(v.Canonical())})
+		r.add(leaf{record: rec, depth: depth, key: key, text: string(v.Canonical())})
 	}
 }
 
@@ -223,12 +234,12 @@ func (r *reading) node(n ast.Node, rec int, key string, depth int) bool {
 			}
 		}
 	case *ast.StringNode:
-		r.add(leaf{record: rec, key: key, text: n.Value})
+		r.add(leaf{record: rec, depth: depth, key: key, text: n.Value})
 	case *ast.LiteralNode:
 		r.add(leaf{record: rec, key: key, text: n.Value.Value})
 	case *ast.NullNode:
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		r.add(leaf{record: rec, key: key, text: n.GetToken().Value})
+		r.add(leaf{record: rec, depth: depth, key: key, text: n.GetToken().Value})
 	default:
 		return false // anchors, aliases, tags: nothing that a framework prints
 	}

@@ -47,7 +47,7 @@ type Track struct {
 	own     map[key]bool    // the user's own addresses
 	domains map[string]bool // of them, but for those that anybody can have
 	pins    map[key]bool
-	made    map[key]bool   // ids of what this task created
+	made    map[key]thing  // ids of what this task created
 	found   map[key]bool   // paths that it has read
 	sought  map[key]bool   // values by which the user's words point to a source
 	content map[key]said   // the words of the user that say something
@@ -58,6 +58,21 @@ type Track struct {
 	delegated []*Envelope
 	matches   map[string]Match
 	results   int
+}
+
+// thing is what an id of this task's making stands for.
+type thing struct {
+	path   bool
+	server string
+	nouns  []string
+}
+
+// mine reports whether a value is the id of something that this task made,
+// for a tool of the same server that works on things of that sort: event 5 is
+// not file 5. A path is the same for all.
+func (t *Track) mine(k key, f *catalog.Facts) bool {
+	m, ok := t.made[k]
+	return ok && (m.path || m.server == f.Server && (len(m.nouns) == 0 || meets(m.nouns, f.Flow.Nouns)))
 }
 
 // done is an effect that was let through.
@@ -71,7 +86,7 @@ type done struct {
 func NewTrack(c Config) *Track {
 	t := &Track{
 		siblings: c.Siblings, label: sallyport.CleanLabel,
-		own: map[key]bool{}, domains: map[string]bool{}, pins: map[key]bool{}, made: map[key]bool{}, found: map[key]bool{}, wrote: map[key]Origin{}, matches: map[string]Match{},
+		own: map[key]bool{}, domains: map[string]bool{}, pins: map[key]bool{}, made: map[key]thing{}, found: map[key]bool{}, wrote: map[key]Origin{}, matches: map[string]Match{},
 	}
 	if e := Compile(c.Words); e.Understood {
 		t.env = e
@@ -212,7 +227,7 @@ func (t *Track) Observe(r Result) sallyport.Label {
 	t.results++
 	o := observer{t: t, f: &r.Facts.Flow, facts: r.Facts, at: r.At, sources: map[string]int32{}}
 	effect := r.Facts.Class != sallyport.Read
-	if effect && !r.Failed {
+	if effect {
 		t.effect(r)
 	}
 	named := 0
@@ -262,6 +277,10 @@ func (t *Track) Observe(r Result) sallyport.Label {
 // effect remembers what the task did: the operation it used up, what it
 // wrote, and where that came from (F8: a store does not launder).
 func (t *Track) effect(r Result) {
+	t.store(r)
+	if r.Failed {
+		return
+	}
 	args := maphash.Bytes(seed, r.Args.Canonical())
 	if m := t.match(r.Facts); m.Fit == FitHard || m.Fit == FitSoft {
 		if op := t.free(m, r.Facts, args); op >= 0 && len(t.done) < 10_000 {
@@ -273,12 +292,21 @@ func (t *Track) effect(r Result) {
 		eachString(r.Args, "", func(at, s string) {
 			if role := r.Facts.Role(top(at)); lexicon.KindOf(s) == lexicon.Path && role != sallyport.Content && role != sallyport.Selector && len(t.made) < maxSources {
 				if k := valueKey(lexicon.Path, s); !t.found[k] && t.index.atoms[k].origin < Vouched {
-					t.made[k] = true
+					t.made[k] = thing{path: true}
 				}
 			}
 		})
 	}
-	if !t.label.Tainted() || len(t.wrote) > maxSources {
+}
+
+// store remembers what was written. A call that failed may have written it
+// all the same.
+func (t *Track) store(r Result) {
+	if !t.label.Tainted() {
+		return
+	}
+	if len(t.wrote) > maxSources {
+		t.index.full = true
 		return
 	}
 	eachString(r.Args, "", func(_, s string) {
@@ -312,6 +340,7 @@ type observer struct {
 	// web, that it is a page of the web; asked, that some argument stands in
 	// the user's words.
 	named, web, asked bool
+	depth             int // where the outermost id of the result stands
 }
 
 // pointed finds out whether the user pointed to what the call has read.
@@ -363,7 +392,11 @@ func originOf(i sallyport.Integrity) Origin {
 // user's words name a record decides what its fields are good for.
 func (o *observer) leaves(rd *reading, failed bool) {
 	records := 0
+	o.depth = maxDepth
 	for i := range rd.leaves {
+		if l := &rd.leaves[i]; !l.isKey && idKey(l.key) {
+			o.depth = min(o.depth, l.depth)
+		}
 		if i == 0 || rd.leaves[i].record != rd.leaves[i-1].record {
 			records++
 		}
@@ -491,7 +524,10 @@ func (o *observer) record(ls []leaf, records int, described, failed bool) {
 	for w := range o.said {
 		own[w] = true
 	}
-	for _, l := range ls {
+	for i, l := range ls {
+		if l.isKey && i+1 < len(ls) && ls[i+1].key == l.key && !ls[i+1].isKey && len(ls[i+1].text) > 120 {
+			l.loose = true // before a sentence, whoever wrote that may have written it
+		}
 		if failed || !o.structured(l) {
 			o.text(l, designated, bound, own)
 			if designated && t.env != nil && t.env.Delegates && len(l.text) < 8<<10 {
@@ -575,6 +611,11 @@ func (o *observer) field(l leaf, designated, bound bool) {
 	}
 	address := kind == lexicon.Email || kind == lexicon.URL || kind == lexicon.Account || kind == lexicon.Host
 	switch {
+	case l.loose:
+		level = min(level, originOf(o.f.Text))
+		o.taint(o.f.Text)
+	case address && l.isKey:
+		level = Untrusted // it would be at home in itself
 	case !atHome(kind, l.key) && !(o.f.Lines && l.key == "") && (address || l.key != ""):
 		level = Untrusted // a value where none belongs: somebody put it there
 	case address && !o.f.Directory:
@@ -586,9 +627,13 @@ func (o *observer) field(l leaf, designated, bound bool) {
 	if level < Vouched && o.f.Record < sallyport.Vouched {
 		o.taint(o.f.Record)
 	}
+	if level == Untrusted && address {
+		o.taint(sallyport.Untrusted)
+	}
 	if kind == lexicon.Email {
 		t.index.local(l.text, k)
 	}
+	_, known := t.index.atoms[k]
 	a := atom{origin: level, source: o.source(l.key), designated: designated && address, bound: bound && !address}
 	a.party = bound && address && atHome(kind, l.key)
 	t.index.see(k, a)
@@ -603,8 +648,13 @@ func (o *observer) field(l leaf, designated, bound bool) {
 			t.index.clocks[clockKey(m)] = true
 		}
 	}
-	if o.facts.Class != sallyport.Read && (idKey(l.key) || kind == lexicon.Path) && makes(o.f.Ops) {
-		t.made[k] = true
+	if o.facts.Class != sallyport.Read && makes(o.f.Ops) && !known && len(t.made) < maxSources {
+		switch {
+		case kind == lexicon.Path && !t.found[k]:
+			t.made[k] = thing{path: true}
+		case !l.isKey && idKey(l.key) && l.depth <= o.depth && o.names(l.key):
+			t.made[k] = thing{server: o.facts.Server, nouns: o.f.Nouns}
+		}
 	}
 }
 
@@ -644,6 +694,20 @@ func (o *observer) text(l leaf, designated, bound bool, own map[key]bool) {
 	if level < Vouched {
 		t.index.prose(l.text, src, own)
 	}
+}
+
+// names reports whether a field with this key names what the call made: "id",
+// "event_id" of what makes events, and not "parent_id".
+func (o *observer) names(key string) bool {
+	for _, w := range lexicon.Tokens(key) {
+		if slices.Contains(idWords, w) || slices.Contains(lexicon.Tokens(o.facts.Tool), w) {
+			continue
+		}
+		if n, ok := lexicon.Noun(w); !ok || !slices.Contains(o.f.Nouns, n) {
+			return false
+		}
+	}
+	return true
 }
 
 // makes reports whether a tool with these operations answers with the id of
@@ -765,8 +829,8 @@ func (t *Track) free(m Match, f *catalog.Facts, args key) int {
 		used := 0
 		for _, d := range t.done {
 			if d.op == op && d.tool == tool {
-				if d.args == args {
-					return op
+				if d.args == args && !slices.Contains(f.Flow.Ops, lexicon.Pay) {
+					return op // to say it twice is no harm, to pay twice is
 				}
 				used++
 			}
@@ -883,7 +947,7 @@ func (l *looker) touchesOwn() bool {
 	own := false
 	eachString(l.c.Args, "", func(at, s string) {
 		if r := l.c.Facts.Role(top(at)); r == sallyport.Selector || r == sallyport.Target {
-			own = own || l.t.made[valueKey(lexicon.KindOf(s), s)]
+			own = own || l.t.mine(valueKey(lexicon.KindOf(s), s), l.c.Facts)
 		}
 	})
 	return own
@@ -1087,7 +1151,7 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 	if t.own[k] {
 		v.mark(Self)
 	}
-	if t.made[k] || len(t.made) > 0 && t.made[valueKey(lexicon.KindOf(s), s)] {
+	if t.mine(k, l.c.Facts) || len(t.made) > 0 && t.mine(valueKey(lexicon.KindOf(s), s), l.c.Facts) {
 		v.mark(Own)
 	}
 	if a.bound || kind == lexicon.Path && l.within(s) {
@@ -1272,7 +1336,7 @@ func (l *looker) within(s string) bool {
 		if s = s[:i]; strings.Count(s, "/") < 2 {
 			return false // all of a disk is no folder to work in
 		}
-		if t.made[valueKey(lexicon.Path, s)] || t.env != nil && t.env.Has(lexicon.Path, s) {
+		if t.made[valueKey(lexicon.Path, s)].path || t.env != nil && t.env.Has(lexicon.Path, s) {
 			return true
 		}
 	}
@@ -1334,7 +1398,7 @@ func (t *Track) origin(kind lexicon.ValueKind, s string) (Origin, atom) {
 		return Pinned, a
 	case t.env != nil && t.env.Has(kind, s):
 		return Said, a
-	case t.own[k] || t.made[k]:
+	case t.own[k] || t.made[k].path:
 		return Vouched, a
 	case known && a.origin >= Vouched:
 		return a.origin, a
