@@ -957,6 +957,7 @@ func (l *looker) touchesOwn() bool {
 func (l *looker) values() {
 	f := l.c.Facts
 	hasTarget, hasSelector := false, false
+	l.v.Values = make([]Value, 0, 8)
 	eachLeaf(l.c.Args, "", func(at string, leaf canon.Value) {
 		if len(l.v.Values) >= maxValues {
 			l.beyond(at)
@@ -990,7 +991,8 @@ func (l *looker) values() {
 				role, kind = r, k // an argument inside of an argument
 			}
 		}
-		if own := lexicon.KindOf(s); kind == "" || own == lexicon.Email || own == lexicon.URL || own == lexicon.Account {
+		own := lexicon.KindOf(s)
+		if kind == "" || own == lexicon.Email || own == lexicon.URL || own == lexicon.Account {
 			kind = own
 		}
 		switch role {
@@ -1007,7 +1009,7 @@ func (l *looker) values() {
 		if f.Class == sallyport.Read && !(kind == lexicon.URL || kind == lexicon.Host) {
 			return
 		}
-		if role == sallyport.Target && strings.Contains(s, "@") && kind != lexicon.URL && lexicon.KindOf(s) != lexicon.Email && l.addresses(at, role, s) {
+		if role == sallyport.Target && strings.Contains(s, "@") && kind != lexicon.URL && own != lexicon.Email && l.addresses(at, role, s) {
 			return
 		}
 		l.value(at, role, kind, s)
