@@ -215,10 +215,18 @@ func (j *judge) envelope() {
 		}
 		j.say(verdict, RuleAsked, "the user's words do not ask for this", "the user asks for it in their own words, in a new task")
 	case FitSoft:
-		if v.Class == sallyport.Act {
+		if v.Class == sallyport.Act || v.severe() {
 			j.say(sallyport.Ask, RuleLiteral, "the user's words ask for something like this, of another thing", "the user names what it is about")
 		}
+	case FitOwn:
+		// What this task made is its own to change, and not to give away.
+		if tainted && v.does(lexicon.Send, lexicon.Post, lexicon.Grant, lexicon.Pay, lexicon.Auth, lexicon.Exec) {
+			j.say(sallyport.Ask, RuleAsked, "the user's words do not ask for this", "the user asks for it in their own words")
+		}
 	case FitDelegated:
+		if v.preparatory() {
+			break
+		}
 		for i := range v.Values {
 			if x := &v.Values[i]; v.severe() || v.guarded(x) && x.Origin < Vouched {
 				j.say(sallyport.Ask, RuleDelegated, "a source asks for this to which the user only pointed", "the user asks for it in their own words")
@@ -284,13 +292,17 @@ func (j *judge) target(x *Value, tainted bool) {
 		j.say(sallyport.Ask, RuleExisting, "something of this name exists already", "choose another name, or the user names it")
 	}
 	switch {
-	case x.Origin == Pinned || x.has(Own) || x.Kind == lexicon.Path && x.has(Bound) && x.Origin != Untrusted:
+	case x.Origin == Pinned || x.has(Own) || x.Kind == lexicon.Path && x.has(Bound) && x.Origin != Untrusted && !x.has(Mentioned):
 	case x.Origin == Said:
 		if tainted && x.has(Elsewhere) && v.Class == sallyport.Act {
 			j.say(sallyport.Ask, RuleClause, "the user named it, but not for this", "the user names it where they ask for this")
 		}
 	case x.Role == sallyport.Credential && !v.has(Prepares):
-		j.say(sallyport.Ask, RuleTarget, "a credential was not given by the user", "the user gives it")
+		verdict := sallyport.Ask
+		if tainted && x.has(Closed) && (x.Origin == Partner || x.Origin == Untrusted) {
+			verdict = sallyport.Deny
+		}
+		j.say(verdict, RuleTarget, "a credential was not given by the user", "the user gives it")
 	case x.Origin == Vouched:
 		if !tainted || x.has(Self) {
 			return
@@ -307,7 +319,7 @@ func (j *judge) target(x *Value, tainted bool) {
 		if v.Words && x.Origin == Minted {
 			j.say(sallyport.Ask, RuleTarget, "nothing that the task was told or has read gives this target", "the user names it")
 		}
-	case (x.Origin == Designated || x.Origin == Partner) && x.has(Unique) && !x.has(Closed) && v.Fit == FitHard && !v.does(lexicon.Update, lexicon.Grant, lexicon.Auth):
+	case (x.Origin == Designated || x.Origin == Partner && !x.has(Mentioned)) && x.has(Unique) && !x.has(Closed) && v.Fit == FitHard && !v.does(lexicon.Update, lexicon.Grant, lexicon.Auth):
 		// What the user pointed to holds one such value, and the user asked
 		// for what is done with it. Who an access or an existing order is for
 		// is not left to a text.
