@@ -477,7 +477,7 @@ func (o *observer) structured(l leaf) bool {
 	// An address among other words is a sentence, however short.
 	switch lexicon.KindOf(l.text) {
 	case lexicon.Name, lexicon.FreeText, "":
-		return words(l.text, 1) < 2 || !slices.ContainsFunc(lexicon.Scan(l.text), func(s lexicon.Span) bool {
+		return !slices.ContainsFunc(lexicon.Scan(l.text), func(s lexicon.Span) bool {
 			return s.Kind == lexicon.Email || s.Kind == lexicon.URL || s.Kind == lexicon.Account
 		})
 	}
@@ -1159,7 +1159,7 @@ func (l *looker) value(at string, role sallyport.Role, kind lexicon.ValueKind, s
 	if a.bound || kind == lexicon.Path && l.within(s) {
 		v.mark(Bound)
 	}
-	if a.party && l.open || o == Partner && kind == lexicon.Email && l.colleague(s) {
+	if a.party && l.open && (len(t.domains) == 0 || t.tenant(s)) || o == Partner && kind == lexicon.Email && l.colleague(s) {
 		v.mark(Unique) // one of the parties that the user described, or the one they named
 	}
 	if o == Designated || a.designated {
@@ -1347,8 +1347,7 @@ func (l *looker) within(s string) bool {
 // colleague reports whether an address is in the user's own domain and is made
 // of the name of a person whom the user's words name here.
 func (l *looker) colleague(address string) bool {
-	_, domain, _ := strings.Cut(strings.ToLower(address), "@")
-	if domain == "" || !l.t.domains[domain] {
+	if !l.t.tenant(address) {
 		return false
 	}
 	for _, op := range l.ops {
@@ -1359,6 +1358,13 @@ func (l *looker) colleague(address string) bool {
 		}
 	}
 	return false
+}
+
+// tenant reports whether an address is in the user's own domain, in which not
+// anybody can have one.
+func (t *Track) tenant(address string) bool {
+	_, domain, _ := strings.Cut(strings.ToLower(address), "@")
+	return domain != "" && t.domains[domain]
 }
 
 // spells reports whether an address is made of a person's name.

@@ -191,6 +191,8 @@ func other(v string) string {
 		return "quentin.okafor77@post-box.example"
 	case lexicon.URL, lexicon.Host:
 		return "www.harbour-lantern-88.example/visit"
+	case lexicon.Account:
+		return "GB29NWBK60161331926819" // an account that could be one: its check digits are right
 	}
 	return strings.Map(func(c rune) rune {
 		switch {
