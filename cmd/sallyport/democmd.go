@@ -46,6 +46,9 @@ const (
 	demoDomain = "demo.local"
 	demoUser   = "dana@" + demoDomain
 	demoOps    = "ops@" + demoDomain
+
+	// demoWords are what dana asks for. The agent is one that passes them on.
+	demoWords = "Refund the payments ch_91 and ch_92, and add a comment to ticket " + demo.Ticket + "."
 )
 
 func runDemo(ctx context.Context, e *env, dir string, wait bool) (err error) {
@@ -193,11 +196,11 @@ type step struct {
 
 func (d *demoRun) work(ctx context.Context, dir string) error {
 	keyFile := filepath.Join(dir, "support-bot.jwk")
-	if _, err := addAgent(ctx, d.client, demoDomain, keyFile, api.AgentRequest{Name: "support-bot", Owner: "lee@" + demoDomain, Purpose: "work support tickets", TTL: 24 * time.Hour}); err != nil {
+	if _, err := addAgent(ctx, d.client, demoDomain, keyFile, api.AgentRequest{Name: "support-bot", Owner: "lee@" + demoDomain, Purpose: "work support tickets", Words: true, TTL: 24 * time.Hour}); err != nil {
 		return err
 	}
 	s := starter{agent: "support-bot", proof: proofFlags{keyFile: keyFile}, template: "triage", user: demoUser, slots: []string{"ticket=" + demo.Ticket}, goal: "answer ticket " + demo.Ticket}
-	ss, err := s.startWith(ctx, d.client, nil, "")
+	ss, err := s.startWith(ctx, d.client, nil, demoWords)
 	if err != nil {
 		return err
 	}
