@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"regexp"
 	"slices"
 	"strings"
@@ -184,13 +185,17 @@ func mapText(v any, f func(string) string) any {
 	return v
 }
 
-// other makes another value of the same shape.
+// other makes another value of the same shape, of different values different
+// ones.
 func other(v string) string {
+	h := fnv.New32a()
+	h.Write([]byte(v))
+	n := h.Sum32() % 90_000
 	switch lexicon.KindOf(v) {
 	case lexicon.Email:
-		return "quentin.okafor77@post-box.example"
+		return fmt.Sprintf("quentin.okafor%d@post-box.example", n)
 	case lexicon.URL, lexicon.Host:
-		return "www.harbour-lantern-88.example/visit"
+		return fmt.Sprintf("www.harbour-lantern-%d.example/visit", n)
 	case lexicon.Account:
 		return "GB29NWBK60161331926819" // an account that could be one: its check digits are right
 	}
