@@ -75,11 +75,13 @@ func (r *reading) read(part []byte, lines bool) {
 	rec := r.newRecord()
 	if lines {
 		for line := range strings.Lines(string(text)) {
-			for i, part := range strings.FieldsFunc(line, func(c rune) bool { return c == ',' || c == ':' || c == '\n' }) {
-				if i > 64 {
-					break
-				}
-				r.add(leaf{record: rec, text: strings.TrimSpace(strings.TrimLeft(part, "-*• \t"))})
+			parts := entries(line)
+			if parts == nil {
+				r.add(leaf{record: r.newRecord(), text: strings.TrimSpace(line), prose: true})
+				continue
+			}
+			for _, p := range parts {
+				r.add(leaf{record: rec, text: p})
 			}
 		}
 		return
@@ -128,6 +130,23 @@ func (r *reading) pairs(text string) bool {
 
 // json reads a value. alone says that all that stands around it is one
 // wrapper in another.
+// entries takes a line of a listing apart: what stands between commas and
+// after a colon. It is nil where a part is longer than a name: then the line
+// is a sentence, and stays whole.
+func entries(line string) []string {
+	var out []string
+	for _, p := range strings.Split(strings.ReplaceAll(strings.TrimSpace(line), ": ", ","), ",") {
+		if p = strings.Trim(p, " \t:-*•"); p == "" {
+			continue
+		}
+		if len(out) == 256 || len(p) > 64 || words(p, 5) > 5 {
+			return nil
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
 func (r *reading) json(v canon.Value, rec int, key string, depth int, alone bool) {
 	switch v.Kind() {
 	case canon.Object:
