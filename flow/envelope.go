@@ -326,8 +326,8 @@ func (e *Envelope) eachPlace(kind lexicon.ValueKind, value string, yield func(at
 		return
 	}
 	each(kind, n)
-	if !go1 {
-		return
+	if !go1 || grammar(n) {
+		return // whoever calls themselves "the" is not named by every sentence
 	}
 	t.find(n, func(at int) bool {
 		go1 = yield(at)

@@ -1404,7 +1404,7 @@ func (t *Track) origin(kind lexicon.ValueKind, s string) (Origin, atom) {
 	switch {
 	case t.pins[k]:
 		return Pinned, a
-	case t.env != nil && t.env.Has(kind, s):
+	case t.env != nil && t.env.Has(kind, s) && !(ordinary(s) && t.index.mentioned(s)):
 		return Said, a
 	case t.own[k] || t.made[k].path:
 		return Vouched, a
@@ -1429,6 +1429,13 @@ func (t *Track) origin(kind lexicon.ValueKind, s string) (Origin, atom) {
 		return Untrusted, a
 	}
 	return Minted, a
+}
+
+// ordinary reports one word that requests are made of: that it stands in one
+// does not mean that the user speaks of who or what is called so.
+func ordinary(s string) bool {
+	w := strings.ToLower(strings.TrimLeft(s, "#@"))
+	return len(w) < 24 && lexicon.Known(w)
 }
 
 func (t *Track) sourceOf(i int32, o Origin) Source {
