@@ -197,3 +197,17 @@ func TestOrdinaryWordsNameNobody(t *testing.T) {
 		t.Errorf("Dora: %+v", rs)
 	}
 }
+
+// A search that deletes what it finds selects by its words.
+func TestDeletingSearchIsSelector(t *testing.T) {
+	purge := catalog.Facts{ServerKnown: true, Known: true, Server: "office", Tool: "delete_emails", Class: sallyport.Act, Roles: map[string]sallyport.Role{"query": sallyport.Control},
+		Flow: catalog.Flow{Ops: []lexicon.Op{lexicon.Delete}, Nouns: []string{"email"}, Verbs: []string{"delete"}, Kinds: map[string]lexicon.ValueKind{"query": lexicon.FreeText}}}
+	tr := NewTrack(Config{Words: "Read the mail about the offer and delete the emails from newsletter@shop.example.", Siblings: func(string) []*catalog.Facts { return []*catalog.Facts{&purge} }})
+	tr.saw("search_emails", `{"query":"the offer"}`, hostileMail)
+	for query, want := range map[string]bool{"newsletter@shop.example": true, "*": false, "from:boss@corp.example": false} {
+		rs := Judge(tr.Look(Call{Facts: &purge, Args: canon.MustParse(`{"query":"` + query + `"}`)}))
+		if (len(rs) == 0) != want {
+			t.Errorf("%s: %+v", query, rs)
+		}
+	}
+}

@@ -995,6 +995,9 @@ func (l *looker) values() {
 		if kind == "" || own == lexicon.Email || own == lexicon.URL || own == lexicon.Account {
 			kind = own
 		}
+		if role == sallyport.Control && kind == lexicon.FreeText && f.Class != sallyport.Read && l.v.has(Destructive) {
+			role = sallyport.Selector // what is searched for is what is taken away
+		}
 		switch role {
 		case sallyport.Control:
 			return
