@@ -30,7 +30,7 @@ lint:
 	@scripts/vulncheck $(GOVULNCHECK)
 	@scripts/noliterals
 
-# What the tests of real servers and clients need: Node packages, once.
+# What the tests of real servers and clients need, once: Node packages, Chromium, PostgreSQL.
 fixtures:
 	@scripts/fixtures
 
@@ -39,7 +39,7 @@ unit:
 
 # The rooms with shared state, again under the race detector.
 race:
-	CGO_ENABLED=1 $(GO) test -race -short -count=1 ./canon ./task ./identity ./catalog ./policy ./pdp ./state ./ledger ./approval ./gateway ./outbound ./rate ./workload ./login ./oauth ./pep/... ./api
+	CGO_ENABLED=1 $(GO) test -race -short -count=1 ./canon ./task ./identity ./lexicon ./catalog ./classify ./flow ./policy ./pdp ./state ./ledger ./approval ./gateway ./outbound ./rate ./workload ./login ./oauth ./pep/... ./api
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)

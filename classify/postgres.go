@@ -69,11 +69,10 @@ func (p *postgres) parse(sql string) (tree []byte, err error) {
 	if err := p.load(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), parseTimeout)
-	defer cancel()
 	p.lastUsed = time.Now()
 	if p.inst == nil {
-		inst, err := p.instantiate(ctx)
+		// No statement runs in this: its time is nobody's to use up.
+		inst, err := p.instantiate(context.Background())
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +80,8 @@ func (p *postgres) parse(sql string) (tree []byte, err error) {
 	}
 	inst := p.inst
 	p.inst = nil // until it has shown that it is whole
+	ctx, cancel := context.WithTimeout(context.Background(), parseTimeout)
+	defer cancel()
 	tree, err = inst.parse(ctx, sql)
 	if inst.used++; (err == nil || errors.Is(err, errUnparsed)) && inst.used < instanceUses && inst.mod.Memory().Size() < instanceKeep {
 		p.inst = inst
