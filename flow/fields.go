@@ -72,6 +72,11 @@ var (
 		"amount", "balance", "budget", "charge", "cost", "costs", "count", "credit", "deposit", "discount", "fee", "fees", "limit", "net", "paid", "price", "prices", "quantity",
 		"rate", "rent", "salary", "size", "subtotal", "sum", "tax", "tip", "total", "value", "vat", "wage",
 	}
+	// Arguments that say whom something new is for.
+	personWords = []string{
+		"assignee", "assignees", "attendee", "attendees", "bcc", "cc", "collaborator", "collaborators", "guest", "guests", "invitee", "invitees", "member", "members",
+		"participant", "participants", "recipient", "recipients", "reviewer", "reviewers", "to", "users",
+	}
 	idWords = []string{"id", "ids", "uuid", "guid", "key", "ref", "reference", "handle", "slug"}
 )
 

@@ -313,8 +313,9 @@ func (j *judge) target(x *Value, tainted bool) {
 		if x.has(Closed) && !x.has(Unique) {
 			j.say(sallyport.Ask, RuleClosed, "the user said who or what, and this is another", "the user names it")
 		}
-	case x.Origin == Minted && v.does(lexicon.Create, lexicon.Copy) && (x.Kind == lexicon.Path || x.Kind == lexicon.Name || x.Kind == lexicon.ID || x.Kind == lexicon.FreeText || x.Kind == ""):
-		// The name of something new is the agent's to choose.
+	case x.Origin == Minted && v.does(lexicon.Create, lexicon.Copy) && !hasWord(last(x.At), personWords) && (x.Kind == lexicon.Path || x.Kind == lexicon.Name || x.Kind == lexicon.ID || x.Kind == lexicon.FreeText || x.Kind == ""):
+		// The name of something new is the agent's to choose; whom it is for is
+		// not.
 	case !tainted:
 		if v.Words && x.Origin == Minted {
 			j.say(sallyport.Ask, RuleTarget, "nothing that the task was told or has read gives this target", "the user names it")
