@@ -107,12 +107,16 @@ func (o *Operations) Serves(origin string) bool {
 // trailing dots or blanks ("/users/PURGE", "/users/purge;x", "/users/purge.json").
 func (o *Operations) Find(method, origin, path string) (Operation, bool) {
 	parts := splitPath(path)
+	careless := make([]string, len(parts))
+	for i, part := range parts {
+		careless[i] = loose(part)
+	}
 	var exact, near []template
 	for _, t := range o.bySize[len(parts)] {
 		if t.Method != method || origin != "" && len(t.Origins) > 0 && !slices.Contains(t.Origins, origin) {
 			continue
 		}
-		switch t.fits(parts) {
+		switch t.fits(parts, careless) {
 		case fitsExactly:
 			exact = append(exact, t)
 		case fitsLoosely:
@@ -203,18 +207,21 @@ const (
 	fitsExactly
 )
 
-func (t template) fits(parts []string) fit {
+func (t template) fits(parts, careless []string) fit {
 	fit := fitsExactly
 	for i, s := range t.segments {
 		if s.matches(parts[i]) {
 			continue
 		}
 		fit = fitsLoosely
-		part := loose(parts[i])
-		suffix := strings.LastIndexByte(part, '.')
+		part := careless[i]
 		switch {
-		case s.literal() && (part == s.loose || i == len(parts)-1 && suffix > 0 && part[:suffix] == s.loose):
-		case !s.literal() && s.folded().matches(part):
+		case !s.literal():
+			if !s.folded().matches(part) {
+				return noFit
+			}
+		case part == s.loose:
+		case i == len(parts)-1 && strings.HasPrefix(part, s.loose) && strings.LastIndexByte(part, '.') == len(s.loose) && s.loose != "":
 		default:
 			return noFit
 		}
