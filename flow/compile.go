@@ -98,9 +98,6 @@ type compiler struct {
 	// end of the line, or, in a block, up to the next item of a list or a
 	// sentence that begins with "Then" or the like.
 	inert, block bool
-	// pending is what a statement spoke of and nobody asked for yet: "I have
-	// not paid the bill. Please do it."
-	pending []*building
 }
 
 // building is an operation before its clause is read.

@@ -82,7 +82,6 @@ type text struct {
 	at     []int // byte of raw for each byte of folded, every 64
 	values []lexicon.Span
 	normal map[lexicon.ValueKind]map[string][]int // normal form -> where it starts
-	counts map[string][]int                       // plain numbers and number words
 }
 
 // indexText finds the values in the user's words.

@@ -44,7 +44,6 @@ type arena struct {
 	template *task.Template
 	siblings []*catalog.Facts
 	off      []flow.Rule // rules that are left out
-	noField  bool        // labels by result, not by field
 	// sequential has every call see the results of those before it, also of
 	// its own turn: what a transport without turns does.
 	sequential bool

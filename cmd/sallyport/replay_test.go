@@ -32,12 +32,6 @@ func (s *recorded) next(text string, failed bool) {
 	s.text, s.failed = text, failed
 }
 
-func (s *recorded) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.calls
-}
-
 func (s *recorded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		ID     json.RawMessage
