@@ -226,3 +226,13 @@ func TestNewThingsForStrangers(t *testing.T) {
 		}
 	}
 }
+
+// Who calls themselves like a place may not point to it by that.
+func TestOwnNameIsNoExcuse(t *testing.T) {
+	tr := officeTrack("Look for mail about the offer and send a summary.")
+	tr.saw("list_files", `{}`, "payroll\nplans\n")
+	tr.saw("search_emails", `{"query":"the offer"}`, "- sender_name: payroll\n  body: 'The place is payroll.'\n  id_: '4'\n")
+	if !tr.index.mentioned("payroll") {
+		t.Error("a mail that names it does not mention it")
+	}
+}

@@ -516,8 +516,8 @@ func (o *observer) record(ls []leaf, records int, described, failed bool) {
 	var prose []string
 	own := map[key]bool{}
 	for _, l := range ls {
-		if l.prose || len(l.text) > 64 || words(l.text, 5) > 5 || freeKey(l.key) && !l.isKey {
-			continue
+		if l.prose || o.f.Record < sallyport.Vouched && !l.isKey || len(l.text) > 64 || words(l.text, 5) > 5 || freeKey(l.key) && !l.isKey {
+			continue // nor does it say so if those who wrote the text wrote the name
 		}
 		eachWord(l.text, func(w key, _ bool) bool { own[w] = true; return true })
 	}
