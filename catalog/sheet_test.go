@@ -63,7 +63,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		"unknown catalog":  {[]Server{{Name: "s", Catalog: "filesytem"}}, nil, "no_catalog"},
 		"file for nobody":  {[]Server{{Name: "s"}}, map[string][]byte{"t.yaml": nil}, "no_server"},
 		"two for the same": {[]Server{{Name: "s"}}, map[string][]byte{"a/s.yaml": nil, "b/s.yaml": nil}, "bad_catalog"},
-		"not YAML":         {[]Server{{Name: "s"}}, map[string][]byte{"s.json": nil}, "bad_catalog"},
+		"not YAML":         {[]Server{{Name: "s"}}, map[string][]byte{"s.txt": nil}, "bad_catalog"},
 	} {
 		if _, err := New(c.servers, c.files); sallyport.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)

@@ -236,3 +236,27 @@ func TestOwnNameIsNoExcuse(t *testing.T) {
 		t.Error("a mail that names it does not mention it")
 	}
 }
+
+// What was asked for once is used up by the first call of several that are
+// under way at once, and is free again when that one fails.
+func TestOnceInFlight(t *testing.T) {
+	tr := officeTrack("Pay 120.00 to DE89370400440532013000.")
+	tr.saw("search_emails", `{"query":"x"}`, "- body: 'hello there everybody out there'\n  id_: '1'\n")
+	one, two := canon.MustParse(`{"recipient":"DE89370400440532013000","amount":120.00}`), `{"recipient":"DE89370400440532013000","amount":120.00,"note":"again"}`
+	if got := tr.verdict("send_money", string(one.Canonical())); got != sallyport.Permit {
+		t.Fatalf("the first: %s", got)
+	}
+	tr.Begin(office["send_money"], one)
+	if got := tr.verdict("send_money", two); got != sallyport.Ask {
+		t.Errorf("a second while the first is under way: %s", got)
+	}
+	tr.Observe(Result{Facts: office["send_money"], Args: one, Failed: true})
+	if got := tr.verdict("send_money", string(one.Canonical())); got != sallyport.Permit {
+		t.Errorf("again after it failed: %s", got)
+	}
+	tr.Begin(office["send_money"], one)
+	tr.Observe(Result{Facts: office["send_money"], Args: one})
+	if len(tr.done) != 1 {
+		t.Errorf("one call counts as %d", len(tr.done))
+	}
+}

@@ -185,7 +185,7 @@ func (j *judge) reads() {
 func (j *judge) envelope() {
 	v := j.v
 	tainted := v.Label.Tainted()
-	if !v.Words || v.has(Prepares) || v.has(Challenged) || !tainted && !v.severe() {
+	if !v.Words || v.has(Prepares) || v.has(Challenged) || !tainted && !v.severe() && v.Class != sallyport.Act {
 		return // before anything was read that others write, nobody else can have asked
 	}
 	switch v.Fit {

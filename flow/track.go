@@ -80,6 +80,8 @@ type done struct {
 	op   int // index into the envelope's operations
 	tool string
 	args key
+	// flying says that its result has not come back.
+	flying bool
 }
 
 // NewTrack starts the track of a task that has read nothing.
@@ -274,18 +276,49 @@ func (t *Track) Observe(r Result) sallyport.Label {
 	return t.label
 }
 
+// Begin notes that a call was let through, before its result: of two that are
+// under way at once, both use up what was asked for once. It is to be called
+// once for each that Observe will hear of.
+func (t *Track) Begin(f *catalog.Facts, args canon.Value) {
+	if f.Class == sallyport.Read {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.use(f, args, true)
+}
+
+// use uses up an operation that a call fits.
+func (t *Track) use(f *catalog.Facts, args canon.Value, flying bool) {
+	a := maphash.Bytes(seed, args.Canonical())
+	if m := t.match(f); m.Fit == FitHard || m.Fit == FitSoft {
+		if op := t.free(m, f, a); op >= 0 && len(t.done) < 10_000 {
+			t.done = append(t.done, done{op, f.Server + "/" + f.Tool, a, flying})
+		}
+	}
+}
+
+// flying finds a call that was begun and has no result yet; -1 if none.
+func (t *Track) flying(f *catalog.Facts, args canon.Value) int {
+	a := maphash.Bytes(seed, args.Canonical())
+	return slices.IndexFunc(t.done, func(d done) bool { return d.flying && d.args == a && d.tool == f.Server+"/"+f.Tool })
+}
+
 // effect remembers what the task did: the operation it used up, what it
 // wrote, and where that came from (F8: a store does not launder).
 func (t *Track) effect(r Result) {
 	t.store(r)
 	if r.Failed {
+		// What failed was not done.
+		if i := t.flying(r.Facts, r.Args); i >= 0 {
+			t.done = slices.Delete(t.done, i, i+1)
+		}
 		return
 	}
-	args := maphash.Bytes(seed, r.Args.Canonical())
-	if m := t.match(r.Facts); m.Fit == FitHard || m.Fit == FitSoft {
-		if op := t.free(m, r.Facts, args); op >= 0 && len(t.done) < 10_000 {
-			t.done = append(t.done, done{op, r.Facts.Server + "/" + r.Facts.Tool, args})
-		}
+	if i := t.flying(r.Facts, r.Args); i >= 0 {
+		t.done[i].flying = false
+	} else {
+		t.use(r.Facts, r.Args, false)
 	}
 	if f := &r.Facts.Flow; slices.Contains(f.Ops, lexicon.Create) || slices.Contains(f.Ops, lexicon.Copy) {
 		// What it made lies where it said.

@@ -89,6 +89,10 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 				ch.Endorse = append(ch.Endorse, task.Endorsement(e))
 			}
 		}
+		if p.Decision.Forward && !p.begun {
+			p.begun = true
+			p.track.Begin(&p.facts, req.Args)
+		}
 		if p.Decision.Ask != nil && !p.Decision.Forward {
 			a := pending(st, p.Digest, in.Now)
 			if a == nil && open(st, in.Now) >= maxAsks {

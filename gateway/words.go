@@ -40,6 +40,7 @@ type Passage struct {
 	Deadline time.Time
 
 	track *track
+	begun bool          // the track knows of it
 	facts catalog.Facts // as classified for the call
 	args  canon.Value
 }

@@ -154,6 +154,7 @@ func (a *arena) replay(t *attackTrace, prompt string) ([]judged, error) {
 		if j.verdict == sallyport.Deny {
 			continue
 		}
+		track.Begin(&facts, args)
 		r := flow.Result{Facts: &facts, Args: args, Parts: [][]byte{[]byte(t.text(c.Res))}, Failed: c.Err != "", At: a.now}
 		if r.Failed && len(r.Parts[0]) == 0 {
 			r.Parts[0] = []byte(c.Err)
