@@ -358,7 +358,12 @@ func TestI5_UpstreamReceivesTheDecidedBytes(t *testing.T) {
 		calls = 500
 	}
 	g := newGateProcess(t)
-	for name, text := range map[string]string{"templates/crash.yaml": "purpose: echo\nttl: 30m\ngrants:\n  - s/act: any\n"} {
+	for name, text := range map[string]string{
+		"templates/crash.yaml": "purpose: echo\nttl: 30m\ngrants:\n  - s/act: any\n",
+		// What comes back is the server's own: an echo of strangers would have
+		// every call asked about, and no byte sent.
+		"catalog/s.yaml": "s/act: { class: act, result: { trust: vouched, text: vouched } }\n",
+	} {
 		if err := os.WriteFile(filepath.Join(g.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
