@@ -300,7 +300,7 @@ func (c *compiler) phrase(o *Operation, b *building, s span, ph phase) {
 			ph = inside // "in order to", "in the order they are given"
 			continue
 		}
-		if w.start > 0 && c.e.text.raw[w.start-1] == '#' && (w.low[0] < '0' || w.low[0] > '9') {
+		if w.start > 0 && c.e.text.raw[w.start-1] == '#' && w.low != "" && (w.low[0] < '0' || w.low[0] > '9') {
 			c.put(o, noun{word: "channel", kinds: []string{"channel"}, n: 1}, i, s, ph)
 			continue
 		}

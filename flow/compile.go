@@ -76,7 +76,7 @@ func understood(words []word) bool {
 			continue
 		}
 		first = false
-		if w.low[0] >= '0' && w.low[0] <= '9' {
+		if w.low == "" || w.low[0] >= '0' && w.low[0] <= '9' {
 			continue
 		}
 		all++
