@@ -536,7 +536,7 @@ func (l *looker) another(kind lexicon.ValueKind, s string, k key, a atom) bool {
 	if t.env == nil || l.open || kind != lexicon.Email && kind != lexicon.Account {
 		return false
 	}
-	if a.designated {
+	if a.designated && l.points() {
 		return false
 	}
 	people := false
@@ -558,6 +558,26 @@ func (l *looker) another(kind lexicon.ValueKind, s string, k key, a atom) bool {
 	}
 	d := t.index.designated[family(kind)]
 	return len(d) > 0 && !d[k] && !a.designated
+}
+
+// points reports whether the operation points to a source itself, or a clause
+// that asks for no effect does. That the user pointed to a bill for a payment
+// does not say whom a mail is for.
+func (l *looker) points() bool {
+	e := l.t.env
+	if e.Delegates {
+		return true
+	}
+	for i := range e.Operations {
+		o := &e.Operations[i]
+		if !slices.Contains(l.ops, i) && slices.ContainsFunc(o.Ops, func(op lexicon.Op) bool { return op != lexicon.Read }) {
+			continue
+		}
+		if slices.ContainsFunc(o.Values, func(v lexicon.Span) bool { return v.Kind == lexicon.Path || v.Kind == lexicon.Email }) || len(o.Sources) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // within reports whether a path lies in a folder that the user named or that
