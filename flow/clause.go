@@ -80,24 +80,17 @@ func (c *compiler) nounAt(i, to int) noun {
 	}
 	if lexicon.Starts(w.low) {
 		for k := 3; k > 1; k-- {
-			if i+k > to {
+			phrase := c.joined(i, k, to)
+			if phrase == "" {
 				continue
 			}
-			parts := make([]string, 0, k)
-			for _, p := range c.words[i : i+k] {
-				if p.sort != aWord {
-					break
-				}
-				parts = append(parts, p.low)
+			if kinds := lexicon.Nouns(phrase); len(kinds) > 0 {
+				return noun{phrase, kinds, k}
 			}
-			if len(parts) == k {
-				if kinds := lexicon.Nouns(strings.Join(parts, " ")); len(kinds) > 0 {
-					return noun{strings.Join(parts, " "), kinds, k}
-				}
-				parts[k-1] = lexicon.Base(parts[k-1])
-				if kinds := lexicon.Nouns(strings.Join(parts, " ")); len(kinds) > 0 {
-					return noun{strings.Join(parts, " "), kinds, k}
-				}
+			last := strings.LastIndexByte(phrase, ' ') + 1
+			single := phrase[:last] + lexicon.Base(phrase[last:])
+			if kinds := lexicon.Nouns(single); len(kinds) > 0 {
+				return noun{single, kinds, k}
 			}
 		}
 	}

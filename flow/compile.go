@@ -100,6 +100,21 @@ type compiler struct {
 	inert, block bool
 }
 
+// joined is k words from the i-th on, as one; "" if there are not as many.
+func (c *compiler) joined(i, k, to int) string {
+	if i+k > to {
+		return ""
+	}
+	parts := make([]string, 0, k)
+	for _, p := range c.words[i : i+k] {
+		if p.sort != aWord {
+			return ""
+		}
+		parts = append(parts, p.low)
+	}
+	return strings.Join(parts, " ")
+}
+
 // building is an operation before its clause is read.
 type building struct {
 	Operation
@@ -133,20 +148,8 @@ func (c *compiler) verbAt(i, to int) (v lexicon.VerbInfo, n int) {
 	}
 	if lexicon.Starts(w.low) {
 		for k := 3; k > 1; k-- {
-			if i+k > to {
-				continue
-			}
-			parts := make([]string, 0, k)
-			for _, p := range c.words[i : i+k] {
-				if p.sort != aWord {
-					break
-				}
-				parts = append(parts, p.low)
-			}
-			if len(parts) == k {
-				if v, ok := lexicon.Verb(strings.Join(parts, " ")); ok {
-					return v, k
-				}
+			if v, ok := lexicon.Verb(c.joined(i, k, to)); ok {
+				return v, k
 			}
 		}
 	}

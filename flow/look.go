@@ -307,15 +307,9 @@ func (l *looker) values() {
 		}
 		l.value(at, role, kind, s)
 	})
-	if f.Class != sallyport.Read && !hasTarget && !hasSelector {
+	if f.Class != sallyport.Read && !hasTarget {
 		for _, r := range f.Roles {
-			if r == sallyport.Target || r == sallyport.Selector {
-				l.v.mark(Omitted)
-			}
-		}
-	} else if !hasTarget && f.Class != sallyport.Read {
-		for _, r := range f.Roles {
-			if r == sallyport.Target {
+			if r == sallyport.Target || r == sallyport.Selector && !hasSelector {
 				l.v.mark(Omitted)
 			}
 		}
