@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/lease"
+)
+
+// LeaseConfig is a kind of credential that servers use: exactly one backend,
+// and how long and for what one of it is minted.
+type LeaseConfig struct {
+	// TTL is how long a credential lives at most; default 5m.
+	TTL duration `yaml:"ttl"`
+	// Scope is task (one for what a task does, but one for each act) or call.
+	Scope lease.Scope `yaml:"scope"`
+
+	Backends `yaml:",inline"`
+}
+
+// Backends are the kinds of credentials there are; one of them is set.
+type Backends struct {
+}
+
+// opener makes a backend of its part of the config.
+type opener interface {
+	open(r rootSources) (lease.Backend, error)
+}
+
+// rootSources finds root credentials for the backends.
+type rootSources struct {
+	// source reads "env:NAME", "file:PATH", "systemd:NAME" or
+	// "vault:PATH#FIELD"; anything else is a secret in the config, which is
+	// refused. field is named in the error: "leases.orders-db.postgres.admin".
+	source func(field, ref string) (lease.Source, error)
+	// path makes a path of the config absolute.
+	path func(string) string
+	// data is the gateway's data directory.
+	data string
+	// name is the entry under leases.
+	name string
+}
+
+// opener is the one backend that is set.
+func (b *Backends) opener() (string, opener, error) {
+	v := reflect.ValueOf(b).Elem()
+	var kinds, all []string
+	var found opener
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		all = append(all, name)
+		if f := v.Field(i); !f.IsNil() {
+			kinds = append(kinds, name)
+			found = f.Interface().(opener)
+		}
+	}
+	if len(kinds) != 1 {
+		slices.Sort(all)
+		return "", nil, fmt.Errorf("one of %s is needed, and there are %d", strings.Join(all, ", "), len(kinds))
+	}
+	return kinds[0], found, nil
+}
+
+const defaultLeaseTTL = 5 * time.Minute
+
+var _ = os.Getenv
