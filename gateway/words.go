@@ -38,6 +38,9 @@ type Passage struct {
 	Decision sallyport.Decision
 	// Deadline is when the call must have been sent.
 	Deadline time.Time
+	// Lent is the credential that the decision gave rise to; nil where the
+	// server is configured without one.
+	Lent *Lent
 
 	track *track
 	begun bool          // the track knows of it
