@@ -20,6 +20,7 @@ const (
 	DecisionID = 'd'
 	AskID      = 'a' // a pending ask, and the approval it becomes
 	AgentID    = 'g'
+	LeaseID    = 'l'
 )
 
 const crockford = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -54,6 +55,23 @@ func NewID(kind byte) ID {
 		n >>= 5
 	}
 	return ID(b[:])
+}
+
+// Time is when the ID was made, to the second, by the clock of who made it;
+// zero for what is no ID.
+func (id ID) Time() time.Time {
+	if len(id) != 14 {
+		return time.Time{}
+	}
+	var n uint64
+	for _, c := range id[2:] {
+		i := strings.IndexRune(crockford, c)
+		if i < 0 {
+			return time.Time{}
+		}
+		n = n<<5 | uint64(i)
+	}
+	return time.Unix(int64(n>>28)+idEpoch, 0)
 }
 
 // ParseID reads an ID of the given kind as people type it: any case, and

@@ -11,6 +11,7 @@ package lease
 import (
 	"context"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,9 +35,6 @@ type Lease struct {
 	Scope    Scope           `json:"scope"`
 	Grants   []Grant         `json:"grants,omitempty"`
 	State    State           `json:"state"`
-	// Start counts the starts of the gateway that minted it. Secrets live in
-	// memory, so a lease of an earlier start has nobody who could use it.
-	Start   uint64    `json:"start"`
 	Made    time.Time `json:"made"`
 	Expires time.Time `json:"expires"` // at the backend at the latest
 	// Ref is what the backend calls it, beside the handle.
@@ -59,7 +57,10 @@ const (
 	Intended State = "intended" // written down; the credential may exist or not
 	Active   State = "active"
 	Revoking State = "revoking" // it must not be used, and may still exist
-	Revoked  State = "revoked"  // it is gone, or the backend let it expire
+	// Expiring: nothing can take it back. The gateway has forgotten it, and
+	// the backend lets it go at Expires.
+	Expiring State = "expiring"
+	Revoked  State = "revoked" // it is gone
 )
 
 // Scope is what a lease is for.
@@ -109,6 +110,11 @@ func ParseHandle(s string) (Handle, bool) {
 		}
 	}
 	return Handle(s), true
+}
+
+// ID is the lease that the handle is of.
+func (h Handle) ID() sallyport.ID {
+	return sallyport.ID(string(rune(sallyport.LeaseID)) + "_" + string(h[len(h)-idLen:]))
 }
 
 // Owner is the gateway that the handle is of.
@@ -229,7 +235,7 @@ type Backend interface {
 	Mint(ctx context.Context, h Handle, s Spec) (Minted, error)
 	// Revoke takes it back and ends what was opened with it. That there is
 	// none is success. k has what Mint gave to be kept, as far as it
-	// survived.
+	// survived; without it, where only that revokes, the error is ErrExpires.
 	Revoke(ctx context.Context, h Handle, k Kept) error
 	// List finds the owner's handles at the backend; nil where Truth says
 	// that it cannot.
@@ -243,6 +249,10 @@ type Widener interface {
 	// Widen makes the handle's credential good for these grants too.
 	Widen(ctx context.Context, h Handle, s Spec) error
 }
+
+// ErrExpires is a Backend's answer to Revoke when nothing can take the
+// credential back: it is good until it expires.
+var ErrExpires = errors.New("it cannot be taken back and expires by itself")
 
 // Source reads a root credential from where it is kept, each time anew: it
 // may have been rotated.

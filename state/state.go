@@ -28,6 +28,7 @@ const (
 	KindAgent    RecordKind = "agent"    // the registry of agents changed
 	KindUser     RecordKind = "user"     // a human signed in, or their standing changed
 	KindToken    RecordKind = "token"    // a grant was given, renewed, misused or revoked
+	KindLease    RecordKind = "lease"    // a step in the life of a credential
 )
 
 // Entry is a record before the store gives it its place in the chain.
@@ -81,6 +82,9 @@ type Change struct {
 	Label *sallyport.Label
 	// Endorse adds to what the task's approvers let pass for the rest of it.
 	Endorse []task.Endorsement
+	// Facts are written with the change: what hangs on the task, such as a
+	// lease.
+	Facts []Fact
 }
 
 // AskState is where an ask stands.

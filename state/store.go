@@ -194,7 +194,7 @@ func (s *Store) queue(ctx context.Context, id sallyport.ID, lazy bool, decide fu
 	if err != nil {
 		return nil, err
 	}
-	o := &op{entry: ch.Entry, held: e, epoch: e.epoch, lazy: lazy, task: snapshot(e, next, ch), asks: touched, done: make(chan result, 1)}
+	o := &op{entry: ch.Entry, held: e, epoch: e.epoch, lazy: lazy, task: snapshot(e, next, ch), asks: touched, facts: ch.Facts, done: make(chan result, 1)}
 	e.queued.Add(1)
 	if err := s.enqueue(o); err != nil {
 		e.queued.Add(-1)
