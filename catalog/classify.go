@@ -57,6 +57,16 @@ type Evidence struct {
 	// Resources are what the call touches: tables as the statement names
 	// them, a host, a path. Sorted, distinct. Columns are likewise.
 	Resources, Columns []string
+	// Relations are the tables and views of a statement with what it needs of
+	// each. They follow from the arguments and are no input of the decision:
+	// a credential is made for exactly them.
+	Relations []Relation
+}
+
+// Relation is one table or view of a statement.
+type Relation struct {
+	Name  string
+	Verbs []string // select, insert, update, delete, truncate; sorted
 }
 
 // IsZero reports whether nothing was parsed.

@@ -4,11 +4,23 @@ import (
 	"context"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/task"
 )
 
 // Credential is what a server is called with; see lease.Credential.
 type Credential = lease.Credential
+
+// Lender says which credentials a server is called with.
+type Lender struct {
+	Source string // the entry under leases
+	// Program: the server is a program that gets its credential when it is
+	// started, one for as long as the task.
+	Program bool
+	// Exact: a call's credential is for what its statement touches.
+	Exact bool
+}
 
 // Lent is a credential for as long as its lease is good. Whoever holds it
 // must not use it once Done is closed: it is being taken back.
@@ -16,6 +28,56 @@ type Lent struct {
 	Lease      sallyport.ID
 	Credential *Credential
 	Done       <-chan struct{}
+
+	release func()
+}
+
+func lent(h *lease.Held) *Lent {
+	return &Lent{Lease: h.ID(), Credential: h.Credential(), Done: h.Done(), release: h.Release}
+}
+
+// lend gets the credential that a decided call is made with. An act has one
+// of its own, which close takes back.
+func (g *Gateway) lend(ctx context.Context, p *Passage) error {
+	l, ok := g.lenders[p.Call.Server]
+	if !ok || l.Program {
+		return nil
+	}
+	r := lease.Request{
+		Source: l.Source, Server: p.Call.Server, Task: p.Call.Task, Decision: p.ID, Receipt: p.receipt,
+		Class: p.Decision.Class, Until: p.ends, Alone: p.Decision.Class == sallyport.Act,
+	}
+	r.User, r.Agent = parties(p.Call.Chain)
+	if l.Exact {
+		r.Grants = grants(&p.facts.Evidence)
+	}
+	ctx, cancel := context.WithDeadline(ctx, p.Deadline)
+	defer cancel()
+	h, err := g.leases.Acquire(ctx, r)
+	if err == nil {
+		p.Lent = lent(h)
+	}
+	return err
+}
+
+// giveBack ends what was lent for one call.
+func (p *Passage) giveBack() {
+	if p.Lent != nil {
+		p.Lent.release()
+	}
+}
+
+// parties are the user of a chain, and the last agent.
+func parties(chain []sallyport.Principal) (user, agent string) {
+	for _, p := range chain {
+		switch p.Kind {
+		case sallyport.UserKind:
+			user = p.ID
+		case sallyport.AgentKind:
+			agent = p.ID
+		}
+	}
+	return user, agent
 }
 
 // Lend returns the credential for what is no call: the handshakes, lists and
@@ -23,15 +85,92 @@ type Lent struct {
 // its tools. For a server that is a program it is what the program runs with.
 // It is of class read, or for a program of the widest class that the task's
 // mandate has for the server. nil: the server is configured without one.
-func (g *Gateway) Lend(ctx context.Context, task sallyport.ID, server string) (*Lent, error) {
-	return nil, nil
+func (g *Gateway) Lend(ctx context.Context, id sallyport.ID, server string) (*Lent, error) {
+	l, ok := g.lenders[server]
+	if !ok {
+		return nil, nil
+	}
+	r := lease.Request{Source: l.Source, Server: server, Task: id, Class: sallyport.Read, Whole: l.Program}
+	if id != "" {
+		st, err := g.store.View(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		r.Until, r.User, r.Agent = st.Mandate.Expires, st.Mandate.User.ID, st.Mandate.Agent.ID
+		if l.Program {
+			r.Class = widest(st.Mandate, server)
+		}
+	}
+	h, err := g.leases.Acquire(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return lent(h), nil
 }
 
-// Live returns the secrets of the task's living leases (kind "credential"),
-// and a number that changes with them. The agent must not read any of them.
-func (g *Gateway) Live(task sallyport.ID) ([]Secret, uint64) { return nil, 0 }
+// widest is the most dangerous class that a mandate has for a server.
+func widest(m *task.Mandate, server string) sallyport.Class {
+	c := sallyport.Read
+	for _, g := range m.Grants {
+		if g.Server == server || g.Server == "*" {
+			c = c.Widen(g.Class)
+		}
+	}
+	return c
+}
+
+// Live returns the secrets of the task's leases (kind "credential"), those
+// that ended a moment ago among them, and a number that changes with them.
+// The agent must not read any of them.
+func (g *Gateway) Live(id sallyport.ID) ([]Secret, uint64) {
+	if g.leases == nil {
+		return nil, 0
+	}
+	cs, n := g.leases.Live(id)
+	var out []Secret
+	for _, c := range cs {
+		for _, s := range c.Secrets {
+			out = append(out, NewSecret(CredentialKind, s.UnsafeString()))
+		}
+	}
+	return out, n
+}
+
+// CredentialKind is what stands in the place of a credential that was taken
+// out of a result.
+const CredentialKind = "credential"
 
 // Echoed is told that a server's answer to a task held a credential of the
 // gateway, which was taken out. The task is suspended until a person looks,
 // and its leases end.
-func (g *Gateway) Echoed(ctx context.Context, task sallyport.ID, server string) {}
+func (g *Gateway) Echoed(ctx context.Context, id sallyport.ID, server string) {
+	g.log.Error("a server sent a credential back; the task is suspended and its credentials are revoked", "task", id, "server", server)
+	_, err := g.endTask(context.WithoutCancel(ctx), id, task.Suspended, "gateway", map[string]any{"code": "secret_echo", "server": server}, false)
+	if err != nil && sallyport.KindOf(err) != sallyport.EConflict {
+		g.log.Error("a task that must be suspended could not be", "task", id, "error", err)
+	}
+}
+
+// Leases is the broker; nil where no lease is configured.
+func (g *Gateway) Leases() *lease.Broker { return g.leases }
+
+// endLeases takes back what a task has.
+func (g *Gateway) endLeases(ctx context.Context, id sallyport.ID, why string, wait bool) lease.Report {
+	switch {
+	case g.leases == nil:
+		return lease.Report{}
+	case !wait:
+		go g.leases.EndTask(context.WithoutCancel(ctx), id, why)
+		return lease.Report{}
+	}
+	return g.leases.EndTask(context.WithoutCancel(ctx), id, why)
+}
+
+// grants are what a parsed statement needs.
+func grants(e *catalog.Evidence) []lease.Grant {
+	var out []lease.Grant
+	for _, r := range e.Relations {
+		out = append(out, lease.Grant{Object: r.Name, Verbs: r.Verbs})
+	}
+	return out
+}

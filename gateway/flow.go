@@ -18,7 +18,8 @@ import (
 )
 
 // Do takes one call through the gate. act forwards it: it is called at most
-// once, and only when the decision that lets it pass is on disk (I6).
+// once, and only when the decision that lets it pass is on disk (I6), with
+// the credential that was minted after that.
 //
 // Decided says what was decided; its Forwarded, whether act ran. An error
 // means that no decision could be recorded and nothing happened.
@@ -35,7 +36,12 @@ func (g *Gateway) Do(ctx context.Context, who identity.Verified, req Request, ac
 				_ = g.close(p, Outcome{Status: OutcomeNotSent, Code: "decision_expired"}, p.track.Label(), false)
 				return Decided{}, sallyport.Errorf(sallyport.EUnavailable, "decision_expired", "the decision was recorded too late to act on it: send the call again")
 			}
-			outcome := act(ctx, p)                   // act
+			if err := g.lend(ctx, p); err != nil { // credential
+				_ = g.close(p, Outcome{Status: OutcomeNotSent, Code: sallyport.CodeOf(err)}, p.track.Label(), false)
+				return Decided{}, err
+			}
+			outcome := act(ctx, p) // act
+			p.giveBack()
 			label, worse := g.observe(p, outcome)    // observe
 			err := g.close(p, outcome, label, worse) // close
 			d.Forwarded = true
@@ -68,7 +74,7 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 	parties := g.dir.parties(p.Call.Chain, g.now()) // who
 	bundle := g.bundle.Load()
 	receipt, err := g.store.Update(ctx, p.Call.Task, func(st state.TaskState) (state.Change, error) { // what for
-		p.track = g.track(&st.View)
+		p.track, p.ends = g.track(&st.View), st.Mandate.Expires
 		view := p.track.look(&st.View, &p.facts, p.Call, req.Args) // from where
 		in := pdp.Input{
 			Engine: g.engine, Now: g.now().UTC().Truncate(time.Millisecond),
@@ -116,7 +122,7 @@ func (g *Gateway) decide(ctx context.Context, who identity.Verified, req Request
 	if !receipt.Valid() {
 		return nil, Decided{}, sallyport.Errorf(sallyport.EUnavailable, "no_receipt", "the ledger gave no receipt")
 	}
-	d.Decision = p.Decision
+	d.Decision, p.receipt = p.Decision, receipt
 	return p, d, nil
 }
 

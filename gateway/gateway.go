@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/policy"
 	"github.com/sallyport-dev/sallyport/state"
@@ -51,6 +52,9 @@ type Gateway struct {
 	misuses misuses
 	tracks  tracks
 
+	leases  *lease.Broker
+	lenders map[string]Lender // by server
+
 	leave []func(ctx context.Context, user string) error
 }
 
@@ -63,8 +67,12 @@ type Config struct {
 	Verifier  *identity.Verifier
 	Desk      *approval.Desk
 	Directory *Directory
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Leases mints what the servers of Lenders are called with; both may be
+	// nil.
+	Leases  *lease.Broker
+	Lenders map[string]Lender
+	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // New makes a Gateway. It denies everything until Reload has loaded a policy
@@ -75,7 +83,7 @@ func New(c Config) *Gateway {
 		desk: c.Desk, dir: c.Directory, log: c.Log, now: c.Now,
 		ends: map[sallyport.ID]chan struct{}{}, holders: holders{by: map[string]map[sallyport.ID]string{}, of: map[sallyport.ID]string{}},
 		living: living{by: map[pair]map[sallyport.ID]time.Time{}, of: map[sallyport.ID]pair{}},
-		tracks: newTracks(),
+		tracks: newTracks(), leases: c.Leases, lenders: c.Lenders,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/state"
 	"github.com/sallyport-dev/sallyport/task"
@@ -89,7 +90,7 @@ func (g *Gateway) endTasks(ctx context.Context, by string, match func(*task.Mand
 			if !match(t.Mandate) || failed[t.ID] != nil {
 				continue
 			}
-			switch _, err := g.EndTask(ctx, t.ID, task.Revoked, by); {
+			switch _, err := g.endTask(ctx, t.ID, task.Revoked, by, nil, false); {
 			case err == nil:
 				more = true
 				ended = append(ended, t.ID)
@@ -101,21 +102,40 @@ func (g *Gateway) endTasks(ctx context.Context, by string, match func(*task.Mand
 	return ended, errors.Join(slices.Collect(maps.Values(failed))...)
 }
 
+// Ended says what came of the end of a task: the record that says so, and
+// what became of its credentials.
+type Ended struct {
+	Receipt     state.Receipt
+	Credentials lease.Report
+}
+
 // EndTask moves a task to a state; an ended one ends everything that hangs on
-// it. The receipt is of the record that says so.
-func (g *Gateway) EndTask(ctx context.Context, id sallyport.ID, to task.State, by string) (state.Receipt, error) {
+// it, and a suspended one its credentials. It waits for these to be gone, up
+// to five seconds; what is left is tried until it is gone.
+func (g *Gateway) EndTask(ctx context.Context, id sallyport.ID, to task.State, by string) (Ended, error) {
+	return g.endTask(ctx, id, to, by, nil, true)
+}
+
+func (g *Gateway) endTask(ctx context.Context, id sallyport.ID, to task.State, by string, more map[string]any, wait bool) (Ended, error) {
 	now := g.now().UTC().Truncate(time.Millisecond)
-	e, err := ledger.Event(state.KindTask, id, now, map[string]any{"event": string(to)}, map[string]any{"by": by})
+	body := map[string]any{"event": string(to)}
+	maps.Copy(body, more)
+	e, err := ledger.Event(state.KindTask, id, now, body, map[string]any{"by": by})
 	if err != nil {
-		return state.Receipt{}, err
+		return Ended{}, err
 	}
-	r, err := g.store.Update(ctx, id, func(state.TaskState) (state.Change, error) {
+	var end Ended
+	end.Receipt, err = g.store.Update(ctx, id, func(state.TaskState) (state.Change, error) {
 		return state.Change{Entry: e, State: to}, nil
 	})
-	if err == nil && to.Ended() {
+	if err != nil || to == task.Active {
+		return end, err
+	}
+	if to.Ended() {
 		g.ended(id)
 	}
-	return r, err
+	end.Credentials = g.endLeases(ctx, id, "the task is "+string(to), wait)
+	return end, nil
 }
 
 // Renewable reports why a task's token may not be minted again, nil if it may.
@@ -157,7 +177,8 @@ func (g *Gateway) sweep(ctx context.Context) {
 		return
 	}
 	for _, id := range overdue {
-		if _, err := g.EndTask(ctx, id, task.Expired, "deadline"); err != nil && ctx.Err() == nil {
+		// Not waited for: one backend that is down must not keep other tasks open.
+		if _, err := g.endTask(ctx, id, task.Expired, "deadline", nil, false); err != nil && ctx.Err() == nil {
 			g.log.Error("an expired task could not be ended", "task", id, "error", err)
 		}
 	}

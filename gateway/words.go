@@ -7,6 +7,7 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/state"
 )
 
 // Request is one call as an enforcement point read it off the wire.
@@ -42,10 +43,12 @@ type Passage struct {
 	// server is configured without one.
 	Lent *Lent
 
-	track *track
-	begun bool          // the track knows of it
-	facts catalog.Facts // as classified for the call
-	args  canon.Value
+	receipt state.Receipt
+	ends    time.Time // the task's deadline
+	track   *track
+	begun   bool          // the track knows of it
+	facts   catalog.Facts // as classified for the call
+	args    canon.Value
 }
 
 // Args returns the canonical bytes of the arguments: what was hashed is what

@@ -35,8 +35,8 @@ type Lease struct {
 	Scope    Scope           `json:"scope"`
 	Grants   []Grant         `json:"grants,omitempty"`
 	State    State           `json:"state"`
-	Made    time.Time `json:"made"`
-	Expires time.Time `json:"expires"` // at the backend at the latest
+	Made     time.Time       `json:"made"`
+	Expires  time.Time       `json:"expires"` // at the backend at the latest
 	// Ref is what the backend calls it, beside the handle.
 	Ref string `json:"ref,omitempty"`
 	// Sealed is what revoking needs and must not be read, sealed.

@@ -64,6 +64,14 @@ func Describe(e state.Envelope) string {
 		return strings.TrimSpace(get("event") + "  " + get("method") + "  " + get("issuer"))
 	case state.KindToken:
 		return strings.Join(strings.Fields(get("event")+" "+get("code")+" "+get("grant")+" "+get("binding")+" "+get("client")+" "+get("agent")), "  ")
+	case state.KindLease:
+		s := fmt.Sprintf("%s  %s  %s  %s", get("event"), get("class"), get("source"), get("handle"))
+		for _, name := range []string{"why", "failure"} {
+			if v := get(name); v != "" {
+				s += "  (" + v + ")"
+			}
+		}
+		return s
 	case state.KindPolicy:
 		return "bundle " + get("bundle")
 	case state.KindCatalog:

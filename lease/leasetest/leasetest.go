@@ -42,7 +42,9 @@ type Fixture struct {
 var Owner, Other = lease.NewOwner([5]byte{1, 2, 3, 4, 5}), lease.NewOwner([5]byte{9, 9, 9, 9, 9})
 
 // NewHandle makes a handle of an owner.
-func NewHandle(o lease.Owner) lease.Handle { return lease.NewHandle(o, sallyport.NewID(sallyport.LeaseID)) }
+func NewHandle(o lease.Owner) lease.Handle {
+	return lease.NewHandle(o, sallyport.NewID(sallyport.LeaseID))
+}
 
 // Spec is what the suite asks for.
 func (f *Fixture) Spec(c sallyport.Class) lease.Spec {

@@ -1,0 +1,364 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+)
+
+// How a revocation that failed is tried again: after retryFirst, then twice
+// as long each time up to retryMost, give or take a fifth, for ever. From the
+// stuckAfter-th failure on every further one is an alarm.
+const (
+	retryFirst = 500 * time.Millisecond
+	retryMost  = 5 * time.Minute
+	stuckAfter = 6
+)
+
+// Report says what became of the leases that were to end.
+type Report struct {
+	Revoked  int           `json:"revoked"`
+	Expiring int           `json:"expiring,omitempty"` // nothing can take them back
+	Pending  int           `json:"pending,omitempty"`  // tried again until they are gone
+	Took     time.Duration `json:"took_ns"`
+	// Until is when the last of those that expire is good no more.
+	Until time.Time `json:"until,omitzero"`
+	// Record is the last ledger record about them.
+	Record uint64 `json:"record,omitempty"`
+}
+
+// endWait is how long the end of a task waits for its credentials to be gone
+// before it reports what is still pending.
+const endWait = 5 * time.Second
+
+// EndTask takes back what a task has. It returns when all is gone, or after
+// five seconds: what is left is tried again until it is gone. That the task
+// gets nothing new is up to its state in the store, which must have changed
+// before.
+func (b *Broker) EndTask(ctx context.Context, task sallyport.ID, why string) Report {
+	b.mu.Lock()
+	ls := make([]*live, 0, len(b.byTask[task]))
+	for l := range b.byTask[task] {
+		if !l.over {
+			ls = append(ls, l)
+		}
+	}
+	b.mu.Unlock()
+	return b.endAll(ctx, ls, why)
+}
+
+// EndLease takes one lease back.
+func (b *Broker) EndLease(ctx context.Context, id sallyport.ID, why string) (Report, error) {
+	b.mu.Lock()
+	l := b.byID[id]
+	b.mu.Unlock()
+	if l == nil {
+		return Report{}, sallyport.Errorf(sallyport.ENotFound, "unknown_lease", "there is no living lease %s", id)
+	}
+	b.mu.Lock()
+	l.Next = time.Time{} // an operator does not wait for the next try
+	b.mu.Unlock()
+	return b.endAll(ctx, []*live{l}, why), nil
+}
+
+func (b *Broker) endAll(ctx context.Context, ls []*live, why string) Report {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, endWait)
+	defer cancel()
+	for _, l := range ls {
+		b.mark(l, why) // all at once, before the first is waited for
+	}
+	var all sync.WaitGroup
+	for _, l := range ls {
+		all.Go(func() { b.try(l) })
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	r := Report{Took: time.Since(start), Record: b.store.Head().Seq()}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range ls {
+		switch {
+		case l.State == Expiring:
+			r.Expiring++
+			if l.Expires.After(r.Until) {
+				r.Until = l.Expires
+			}
+		case l.over:
+			r.Revoked++
+		default:
+			r.Pending++
+		}
+	}
+	return r
+}
+
+// end is endNow without waiting.
+func (b *Broker) end(l *live, why string) {
+	b.mark(l, why)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closing {
+		return // Close goes through what is left
+	}
+	b.work.Add(1)
+	go func() {
+		defer b.work.Done()
+		b.try(l)
+	}()
+}
+
+// mark makes a lease useless here: nobody gets it any more, and who has it is
+// told.
+func (b *Broker) mark(l *live, why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l.over || l.State == Revoking || l.State == Expiring {
+		return
+	}
+	l.State, l.Why = Revoking, why
+	if b.byKey[l.key] == l {
+		delete(b.byKey, l.key)
+	}
+	close(l.done)
+}
+
+// try revokes a lease once, unless somebody does already or it is not due.
+func (b *Broker) try(l *live) {
+	l.one.Lock() // a mint under way ends first: what it made must be found
+	defer l.one.Unlock()
+	b.mu.Lock()
+	if l.over || l.State != Revoking || l.trying || b.now().Before(l.Next) {
+		b.mu.Unlock()
+		return
+	}
+	l.trying = true
+	kept := b.opened(l)
+	first := l.Attempts == 0
+	b.mu.Unlock()
+	if first {
+		if err := b.record(b.ctx, l, "revoking", false); err != nil {
+			// A restart finds it by its intent; the credential goes at once.
+			b.log.Warn("the end of a lease is not in the ledger yet", "lease", l.ID, "error", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, revokeWait)
+	defer cancel()
+	err := l.src.enter(ctx)
+	if err == nil {
+		err = l.src.Backend.Revoke(ctx, l.Handle, kept)
+		l.src.leave()
+	}
+	switch {
+	case errors.Is(err, ErrExpires) || err == nil && l.src.truth.Revoke == None:
+		b.expires(l)
+	case err != nil:
+		b.failed(l, err)
+	default:
+		b.gone(l, "revoked")
+	}
+}
+
+// opened is what revoking needs beside the handle, as far as it is known. The
+// caller holds b.mu.
+func (b *Broker) opened(l *live) Kept {
+	k := l.kept
+	k.Ref = l.Ref
+	if k.Secret.Len() == 0 && len(l.Sealed) > 0 && b.seal != nil {
+		v, err := b.seal.Open(string(l.Handle), l.Sealed)
+		if err != nil {
+			b.log.Error("what revokes a lease cannot be opened", "lease", l.ID, "error", err)
+			return k
+		}
+		k.Secret = v
+	}
+	return k
+}
+
+// failed notes a revocation that did not work: it is tried again for ever.
+func (b *Broker) failed(l *live, err error) {
+	b.mu.Lock()
+	l.trying = false
+	l.Attempts++
+	l.Failure = short(err)
+	wait := min(retryFirst<<min(l.Attempts-1, 20), retryMost)
+	l.Next = b.now().Add(wait*4/5 + rand.N(wait*2/5))
+	attempts, ctx := l.Attempts, b.ctx
+	b.mu.Unlock()
+	if ctx.Err() != nil {
+		return // the gateway stops; its next start goes on
+	}
+	if attempts == 1 || attempts == stuckAfter {
+		if rerr := b.record(ctx, l, "revoke failed", false); rerr != nil {
+			b.log.Warn("a failed revocation is not in the ledger", "lease", l.ID, "error", rerr)
+		}
+	}
+	if attempts >= stuckAfter {
+		b.log.Error("ALARM: a credential cannot be revoked", "lease", l.ID, "handle", l.Handle, "source", l.Source, "attempts", attempts, "expires", l.Expires, "error", err)
+	} else {
+		b.log.Warn("a credential could not be revoked; it is tried again", "lease", l.ID, "source", l.Source, "error", err)
+	}
+}
+
+// expires leaves a lease to its backend, without anybody who holds it.
+func (b *Broker) expires(l *live) {
+	b.mu.Lock()
+	l.trying = false
+	l.State = Expiring
+	over := !b.now().Before(l.Expires)
+	b.mu.Unlock()
+	if over {
+		b.gone(l, "expired")
+		return
+	}
+	l.cred.Zero()
+	if err := b.record(b.ctx, l, "expiring", false); err != nil {
+		b.log.Warn("a lease that expires is not in the ledger", "lease", l.ID, "error", err)
+	}
+}
+
+// gone ends a lease for good.
+func (b *Broker) gone(l *live, event string) {
+	b.mu.Lock()
+	l.trying = false
+	was := l.State
+	l.State, l.Ended, l.Failure, l.Next = Revoked, b.now().UTC().Truncate(time.Millisecond), "", time.Time{}
+	b.mu.Unlock()
+	// It must be on disk before anybody says so; until then a restart would
+	// only revoke it again.
+	if err := b.record(b.ctx, l, event, true); err != nil {
+		b.mu.Lock()
+		l.State, l.Ended, l.Next = was, time.Time{}, b.now().Add(retryFirst)
+		b.mu.Unlock()
+		if b.ctx.Err() == nil {
+			b.log.Warn("a revoked lease is not in the ledger; it is tried again", "lease", l.ID, "error", err)
+		}
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.drop(l)
+}
+
+// drop forgets a lease. The caller holds b.mu.
+func (b *Broker) drop(l *live) {
+	l.over = true
+	delete(b.byID, l.ID)
+	if b.byKey[l.key] == l {
+		delete(b.byKey, l.key)
+	}
+	b.lately[l.Handle] = b.now()
+	b.idle.Broadcast()
+	time.AfterFunc(linger, func() {
+		l.cred.Zero()
+		l.kept.Secret.Zero()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.lately, l.Handle)
+		delete(b.byTask[l.Task], l)
+		if len(b.byTask[l.Task]) == 0 {
+			delete(b.byTask, l.Task)
+			delete(b.changes, l.Task)
+		} else {
+			b.changes[l.Task]++
+		}
+	})
+}
+
+// Close takes everything back, as far as ctx allows: secrets live in memory,
+// and nobody could use one of the leases after. What is left the next start
+// takes back.
+func (b *Broker) Close(ctx context.Context) Report {
+	b.mu.Lock()
+	b.closing = true
+	var ls []*live
+	for _, l := range b.byID {
+		if l.State == Active || l.State == Intended {
+			ls = append(ls, l)
+		}
+	}
+	b.mu.Unlock()
+	r := b.endAll(ctx, ls, "the gateway stops")
+	b.stop()
+	b.work.Wait()
+	return r
+}
+
+// Leases lists what lives or is not gone yet, oldest first.
+func (b *Broker) Leases() []Lease {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]Lease, 0, len(b.byID))
+	for _, l := range b.byID {
+		out = append(out, l.Lease)
+	}
+	slices.SortFunc(out, func(a, c Lease) int {
+		if n := a.Made.Compare(c.Made); n != 0 {
+			return n
+		}
+		if a.ID < c.ID {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// Stuck reports whether a revocation has failed so often that a person should
+// look.
+func (l Lease) Stuck() bool { return l.State == Revoking && l.Attempts >= stuckAfter }
+
+// Live returns the credentials of a task that live or lived a moment ago, and
+// a number that changes with them.
+func (b *Broker) Live(task sallyport.ID) ([]*Credential, uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []*Credential
+	for l := range b.byTask[task] {
+		out = append(out, &l.cred)
+	}
+	return out, b.changes[task]
+}
+
+// SourceInfo is a source as lists show it.
+type SourceInfo struct {
+	Name  string        `json:"name"`
+	TTL   time.Duration `json:"ttl_ns"`
+	Scope Scope         `json:"scope"`
+	Truth Truth         `json:"truth"`
+	// Problem is why its leftovers could not be listed last; "" if they could.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Sources lists the sources by name.
+func (b *Broker) Sources() []SourceInfo {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []SourceInfo
+	for name, s := range b.sources {
+		i := SourceInfo{Name: name, TTL: s.TTL, Scope: s.Scope, Truth: s.truth, Problem: b.problems[name]}
+		if i.TTL == 0 {
+			i.TTL = defaultTTL
+		}
+		if i.Scope == "" {
+			i.Scope = PerTask
+		}
+		out = append(out, i)
+	}
+	slices.SortFunc(out, func(a, c SourceInfo) int {
+		if a.Name < c.Name {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
