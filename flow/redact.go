@@ -17,18 +17,22 @@ import (
 
 	"github.com/sallyport-dev/sallyport/canon"
 	"github.com/sallyport-dev/sallyport/lexicon"
+	"github.com/sallyport-dev/sallyport/secret"
 )
 
 // Secret is what must not be read back. It has no text form of its own
 // (I11).
 type Secret struct {
 	Kind  string // what is written in its place: "task-token"
-	value []byte
+	value secret.Value
 }
 
 // NewSecret wraps a value. One of fewer than 8 bytes is no secret: it would
 // be found everywhere.
-func NewSecret(kind, value string) Secret { return Secret{kind, []byte(value)} }
+func NewSecret(kind, value string) Secret { return SecretOf(kind, secret.Text(value)) }
+
+// SecretOf is NewSecret for a value that is one already.
+func SecretOf(kind string, value secret.Value) Secret { return Secret{kind, value} }
 
 func (s Secret) String() string   { return "[" + s.Kind + "]" }
 func (s Secret) GoString() string { return s.String() }
@@ -36,18 +40,22 @@ func (s Secret) GoString() string { return s.String() }
 // Bounds of what is looked for.
 const (
 	minSecret = 8
-	maxSecret = 4096 // bytes; a longer one is found by its first
-	maxForms  = 4096 // needles in all
+	maxSecret = 4096    // bytes; a longer one is found by its first, and by its lines
+	minLine   = 40      // bytes of a line that is as good as the whole
+	maxLines  = 128     // of one secret
+	maxForms  = 1 << 14 // needles in all; what a secret is as it stands comes first
 )
 
 // Vault knows how to find secrets in text: known ones in raw, base64, hex,
-// percent-encoded and JSON-escaped form, tokens of one issuer, and what has
-// the form of a key. It is immutable and safe for concurrent use.
+// percent-encoded and JSON-escaped form, in one piece or broken into lines,
+// and by any long line of their own; tokens of one issuer, and what has the
+// form of a key. It is immutable and safe for concurrent use.
 type Vault struct {
 	issuer  string
 	needles []needle
 	first   map[uint32][]int // by the first four bytes
-	filter  [1 << 9]uint64   // one bit per hash of them
+	filter  [1 << 11]uint64  // one bit per hash of them
+	known   bool             // there are needles that are no pattern
 	longest int
 }
 
@@ -107,10 +115,25 @@ func NewVault(issuer string, secrets ...Secret) *Vault {
 	for i := range patterns {
 		v.add(needle{text: []byte(patterns[i].prefix), kind: patterns[i].kind, pattern: &patterns[i]})
 	}
-	for _, s := range secrets {
-		for _, form := range spellings(s.value) {
+	// As they stand, all of them; then their other spellings, while there is
+	// room.
+	values := make([][]byte, len(secrets))
+	for i, s := range secrets {
+		values[i] = s.value.UnsafeBytes()
+		if len(values[i]) >= minSecret {
+			v.add(needle{text: bytes.Clone(values[i][:min(len(values[i]), maxSecret)]), kind: s.Kind})
+		}
+	}
+	for i, s := range secrets {
+		for _, form := range spellings(values[i]) {
 			v.add(needle{text: form, kind: s.Kind})
 		}
+		for _, line := range lines(values[i]) {
+			for _, form := range spellings(line) {
+				v.add(needle{text: form, kind: s.Kind})
+			}
+		}
+		clear(values[i])
 	}
 	return v
 }
@@ -120,6 +143,12 @@ func (v *Vault) add(n needle) {
 		return
 	}
 	k := binary.LittleEndian.Uint32(n.text)
+	for _, at := range v.first[k] {
+		if x := &v.needles[at]; x.pattern == n.pattern && x.kind == n.kind && bytes.Equal(x.text, n.text) {
+			return
+		}
+	}
+	v.known = v.known || n.pattern == nil
 	v.first[k] = append(v.first[k], len(v.needles))
 	h := hash4(k)
 	v.filter[h>>6] |= 1 << (h & 63)
@@ -127,7 +156,29 @@ func (v *Vault) add(n needle) {
 	v.longest = max(v.longest, len(n.text), 256)
 }
 
-func hash4(k uint32) uint32 { return k * 2654435761 >> 17 }
+func hash4(k uint32) uint32 { return k * 2654435761 >> 15 }
+
+// openSSH begins every OpenSSH private key that has no passphrase, in base64:
+// a line of it is no secret yet.
+const openSSH = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAAB"
+
+// lines are what stands for a secret of several lines: the text without its
+// breaks, as it is looked for in texts that were broken elsewhere, and each
+// line that is long enough.
+func lines(s []byte) [][]byte {
+	flat, gaps := unbroken(s)
+	if gaps == nil {
+		return nil
+	}
+	out := [][]byte{flat}
+	for line := range bytes.Lines(s) {
+		line = bytes.TrimSpace(line)
+		if len(line) >= minLine && !bytes.HasPrefix(line, []byte(openSSH)) && len(out) < maxLines {
+			out = append(out, line)
+		}
+	}
+	return out
+}
 
 // spellings lists the forms in which a secret is looked for.
 func spellings(s []byte) [][]byte {
@@ -141,7 +192,7 @@ func spellings(s []byte) [][]byte {
 			out = append(out, b)
 		}
 	}
-	add(s)
+	add(bytes.Clone(s))
 	add([]byte(hex.EncodeToString(s)))
 	add(bytes.ToUpper([]byte(hex.EncodeToString(s))))
 	add([]byte(url.QueryEscape(string(s))))
@@ -175,10 +226,124 @@ func spellings(s []byte) [][]byte {
 type hit struct {
 	from, to int
 	kind     string
+	begun    bool // it is only the beginning of it
 }
 
-// find appends what must not be seen in a text, in order, without overlap.
+// gap is a line break that was taken out of a text.
+type gap struct{ at, size int } // at: in the text without gaps; size: of all gaps so far
+
+// unbroken is a text without its line breaks, real ones and those escaped as
+// in JSON, and the blanks around them: so a secret comes together that was
+// wrapped, or quoted with an indent. A text without breaks has no gaps.
+func unbroken(text []byte) ([]byte, []gap) {
+	var out []byte
+	var gaps []gap
+	last := 0 // what of text is not in out yet
+	for i := 0; i < len(text); {
+		if c := text[i]; c != '\n' && c != '\r' && c != '\\' {
+			i++
+			continue
+		}
+		end := breakEnd(text, i)
+		if end == i {
+			i++
+			continue
+		}
+		from := i
+		for from > last && (text[from-1] == ' ' || text[from-1] == '\t') {
+			from--
+		}
+		for {
+			for end < len(text) && (text[end] == ' ' || text[end] == '\t') {
+				end++
+			}
+			next := breakEnd(text, end)
+			if next == end {
+				break
+			}
+			end = next
+		}
+		if out == nil {
+			out = make([]byte, 0, len(text))
+		}
+		out = append(out, text[last:from]...)
+		size := end - from
+		if n := len(gaps); n > 0 {
+			size += gaps[n-1].size
+		}
+		gaps = append(gaps, gap{len(out), size})
+		i, last = end, end
+	}
+	if gaps == nil {
+		return text, nil
+	}
+	return append(out, text[last:]...), gaps
+}
+
+// breakEnd returns the end of the line break that stands at i, i if none does.
+func breakEnd(text []byte, i int) int {
+	if i == len(text) {
+		return i
+	}
+	switch text[i] {
+	case '\n', '\r':
+		return i + 1
+	case '\\':
+		for at := i + 1; at < len(text) && at < i+8; at++ {
+			switch text[at] {
+			case '\\':
+			case 'n', 'r', '\n', '\r':
+				return at + 1
+			default:
+				return i
+			}
+		}
+	}
+	return i
+}
+
+// broken returns where a place of the unbroken text is in the text; the end of
+// a hit is where its last byte ends.
+func broken(gaps []gap, at int, end bool) int {
+	if end {
+		at--
+	}
+	n, _ := slices.BinarySearchFunc(gaps, at, func(g gap, at int) int {
+		if g.at <= at {
+			return -1
+		}
+		return 1
+	})
+	if n > 0 {
+		at += gaps[n-1].size
+	}
+	if end {
+		at++
+	}
+	return at
+}
+
+// find appends what must not be seen in a text.
 func (v *Vault) find(text []byte, hits []hit) []hit {
+	hits = v.scan(text, false, hits)
+	if !v.known {
+		return hits
+	}
+	flat, gaps := unbroken(text)
+	if gaps == nil {
+		return hits
+	}
+	n := len(hits)
+	hits = v.scan(flat, true, hits)
+	for i := n; i < len(hits); i++ {
+		hits[i].from, hits[i].to = broken(gaps, hits[i].from, false), broken(gaps, hits[i].to, true)
+	}
+	return hits
+}
+
+// scan appends what it finds, in order, without overlap; known leaves out the
+// patterns.
+func (v *Vault) scan(text []byte, known bool, hits []hit) []hit {
 	if len(text) < 4 {
 		return hits
 	}
@@ -188,8 +353,8 @@ func (v *Vault) find(text []byte, hits []hit) []hit {
 		if h := hash4(k); v.filter[h>>6]&(1<<(h&63)) == 0 {
 			continue
 		}
-		if n, kind := v.at(text, i, k); n > 0 {
-			hits = append(hits, hit{i, i + n, kind})
+		if n, kind := v.at(text, i, k, known); n > 0 {
+			hits = append(hits, hit{from: i, to: i + n, kind: kind})
 			if i += n - 1; i+4 < len(text) {
 				k = binary.LittleEndian.Uint32(text[i:])
 			}
@@ -199,19 +364,24 @@ func (v *Vault) find(text []byte, hits []hit) []hit {
 }
 
 // at returns the length of what is found at i; 0: nothing.
-func (v *Vault) at(text []byte, i int, k uint32) (n int, kind string) {
+func (v *Vault) at(text []byte, i int, k uint32, known bool) (n int, kind string) {
+	sure := false
 	for _, at := range v.first[k] {
 		x := &v.needles[at]
-		if !bytes.HasPrefix(text[i:], x.text) {
+		if known && x.pattern != nil || !bytes.HasPrefix(text[i:], x.text) {
 			continue
 		}
 		l := len(x.text)
 		if x.pattern != nil {
 			l = x.pattern.match(v, text, i)
 		}
-		if l > n {
-			n, kind = l, x.kind
+		// Of a known secret that looks like a key as well, it is said which.
+		if x.pattern == nil && l > 0 && !sure {
+			sure, kind = true, x.kind
+		} else if l > n && (x.pattern == nil) == sure {
+			kind = x.kind
 		}
+		n = max(n, l)
 	}
 	return n, kind
 }
@@ -293,22 +463,42 @@ func (v *Vault) ownToken(text []byte) int {
 // minSecret bytes of a known one, or a key's whole prefix. What follows it
 // may come in another text.
 func (v *Vault) loose(text []byte) (hit, bool) {
+	h, ok := v.begun(text, false)
+	if ok || !v.known {
+		return h, ok
+	}
+	cut := max(0, len(text)-2*v.longest)
+	flat, gaps := unbroken(text[cut:])
+	if gaps == nil {
+		return h, false
+	}
+	if h, ok = v.begun(flat, true); ok {
+		h.from, h.to = cut+broken(gaps, h.from, false), len(text)
+	}
+	return h, ok
+}
+
+func (v *Vault) begun(text []byte, known bool) (hit, bool) {
 	for i := max(0, len(text)-v.longest); i+minSecret <= len(text); i++ {
-		for _, at := range v.first[binary.LittleEndian.Uint32(text[i:])] {
+		k := binary.LittleEndian.Uint32(text[i:])
+		if h := hash4(k); v.filter[h>>6]&(1<<(h&63)) == 0 {
+			continue
+		}
+		for _, at := range v.first[k] {
 			x := &v.needles[at]
 			rest := text[i:]
 			switch {
 			case x.pattern == nil:
 				if len(rest) < len(x.text) && bytes.HasPrefix(x.text, rest) {
-					return hit{i, len(text), x.kind}, true
+					return hit{i, len(text), x.kind, true}, true
 				}
-			case x.pattern.whole == nil && bytes.HasPrefix(rest, x.text) && (i == 0 || !wordy(text[i-1])):
+			case !known && x.pattern.whole == nil && bytes.HasPrefix(rest, x.text) && (i == 0 || !wordy(text[i-1])):
 				n := len(x.text)
 				for n < len(rest) && x.pattern.of(rest[n]) {
 					n++
 				}
 				if n == len(rest) && n-len(x.text) <= x.pattern.most {
-					return hit{i, len(text), x.kind}, true
+					return hit{i, len(text), x.kind, true}, true
 				}
 			}
 		}
@@ -348,6 +538,29 @@ func flowing(key []byte) bool {
 		return true
 	}
 	return false
+}
+
+// Use goes on with what another vault knows.
+func (r *Redactor) Use(v *Vault) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.v = v
+}
+
+// Begun stands before the kind of what only looks like the beginning of a
+// secret, at the end of a text: it was taken out, and may have been none.
+const Begun = "begun:"
+
+// Find returns the kinds of what must not be seen in a text that stands for
+// itself: a name, not a part of the sequence.
+func (r *Redactor) Find(text []byte) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var kinds []string
+	for _, h := range r.find(text) {
+		kinds = append(kinds, h.kind)
+	}
+	return distinct(kinds)
 }
 
 // Message returns a JSON text, which must be valid, without the secrets in its
@@ -426,7 +639,7 @@ func (r *Redactor) find(text []byte) []hit {
 	if len(r.kinds) > 0 && len(text) >= 3 {
 		for _, s := range lexicon.Scan(string(text)) {
 			if slices.Contains(r.kinds, s.Kind) {
-				hits = append(hits, hit{s.Start, s.End, string(s.Kind)})
+				hits = append(hits, hit{from: s.Start, to: s.End, kind: string(s.Kind)})
 			}
 		}
 	}
@@ -439,7 +652,7 @@ func (r *Redactor) across(stream []*quoted) {
 	if len(stream) == 0 {
 		return
 	}
-	span := r.v.longest
+	span := 2 * r.v.longest // with line breaks in between
 	type piece struct {
 		t        *quoted
 		at       int // in the joined text
@@ -468,7 +681,7 @@ func (r *Redactor) across(stream []*quoted) {
 		for _, p := range pieces {
 			from, to := max(h.from, p.at), min(h.to, p.at+p.len)
 			if from < to {
-				p.t.hits = append(p.t.hits, hit{from - p.at + p.off, to - p.at + p.off, h.kind})
+				p.t.hits = append(p.t.hits, hit{from - p.at + p.off, to - p.at + p.off, h.kind, h.begun})
 			}
 		}
 	}
@@ -480,13 +693,18 @@ func without(text []byte, hits []hit) (out []byte, kinds []string) {
 	slices.SortFunc(hits, func(a, b hit) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to)) })
 	last := 0
 	for _, h := range hits {
+		switch {
+		case !h.begun:
+			kinds = append(kinds, h.kind)
+		case h.from >= last:
+			kinds = append(kinds, Begun+h.kind)
+		}
 		if h.to <= last {
 			continue
 		}
 		if h.from >= last {
 			out = append(out, text[last:h.from]...)
 			out = append(append(append(out, "[redacted:"...), h.kind...), ']')
-			kinds = append(kinds, h.kind)
 		}
 		last = h.to
 	}

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/sallyport-dev/sallyport/lexicon"
+	"pgregory.net/rapid"
 )
 
 const hidden = `s3cr3t/"Wert"+mit Leerzeichen=ü!`
@@ -37,7 +39,10 @@ func message(texts ...string) []byte {
 }
 
 // texts reads back what message wrote.
-func texts(t testing.TB, b []byte) []string {
+func texts(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, b []byte) []string {
 	t.Helper()
 	var m struct {
 		Result struct {
@@ -284,4 +289,145 @@ func FuzzUnquote(f *testing.F) {
 			t.Fatalf("%s is %q, not %q", raw, got, want)
 		}
 	})
+}
+
+// wrapped breaks a text into lines, as whoever prints it may.
+func wrapped(t *rapid.T, s string) string {
+	width := rapid.IntRange(1, 80).Draw(t, "width")
+	end := rapid.SampledFrom([]string{"\n", "\r\n", "\n    ", " \n\t", `\n`, `\\n`, "\\\n"}).Draw(t, "break")
+	var out strings.Builder
+	for len(s) > width {
+		out.WriteString(s[:width] + end)
+		s = s[width:]
+	}
+	return out.String() + s
+}
+
+// spelled writes a secret in one of the ways that are looked for.
+func spelled(t *rapid.T, s string) string {
+	around := strings.Repeat("x", rapid.IntRange(0, 2).Draw(t, "align"))
+	quoted, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch rapid.IntRange(0, 7).Draw(t, "spelling") {
+	case 0:
+		return base64.StdEncoding.EncodeToString([]byte(around + s + around))
+	case 1:
+		return base64.URLEncoding.EncodeToString([]byte(around + s + around))
+	case 2:
+		return hex.EncodeToString([]byte(s))
+	case 3:
+		return strings.ToUpper(hex.EncodeToString([]byte(s)))
+	case 4:
+		return url.QueryEscape(s)
+	case 5:
+		return url.PathEscape(s)
+	case 6:
+		return string(quoted[1 : len(quoted)-1])
+	}
+	return s
+}
+
+// A secret of any letters is found in any spelling, broken into lines of any
+// width, and cut into any pieces; of it, no piece that is as long as what is
+// looked for is left over.
+func TestRedactAnySpelling(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		secret := rapid.StringMatching(`[A-Za-z0-9+/=_.~-]{16,200}`).Draw(t, "secret")
+		if rapid.Bool().Draw(t, "odd letters") {
+			secret += rapid.StringMatching(`["&%äß<>']{1,8}[a-z]{4}`).Draw(t, "odd")
+		}
+		v := NewVault("", NewSecret("credential", secret))
+		form := spelled(t, secret)
+		if strings.ContainsAny(form, `\`) && rapid.Bool().Draw(t, "as it is") || rapid.Bool().Draw(t, "whole") {
+			// Breaks inside an escape would be another text.
+		} else if !strings.ContainsAny(form, `\%`) {
+			form = wrapped(t, form)
+		}
+		text := "before: " + form + " after"
+		r := v.Redactor()
+		var all strings.Builder
+		found := false
+		for rest := text; rest != ""; {
+			n := rapid.IntRange(1, max(1, len(rest))).Draw(t, "piece")
+			for n < len(rest) && !utf8.RuneStart(rest[n]) {
+				n++
+			}
+			out, kinds := r.Message(message(rest[:n]))
+			found = found || slices.Contains(kinds, "credential")
+			for _, s := range texts(t, out) {
+				all.WriteString(s)
+			}
+			rest = rest[n:]
+		}
+		if !found || strings.Contains(all.String(), form) {
+			t.Fatalf("%q passes as %q (%v)", text, all.String(), found)
+		}
+	})
+}
+
+// pem is a made-up key of several lines.
+func pemOf(t *rapid.T, label string) string {
+	body := rapid.StringMatching(`[A-Za-z0-9+/]{200,900}`).Draw(t, "body")
+	var out strings.Builder
+	out.WriteString(made("-----BEGIN ", label, "-----\n"))
+	for len(body) > 64 {
+		out.WriteString(body[:64] + "\n")
+		body = body[64:]
+	}
+	return out.String() + body + "\n" + made("-----END ", label, "-----\n")
+}
+
+// A key of several lines is found whole, by any of its long lines, and with its
+// lines joined or broken elsewhere, each in every spelling.
+func TestRedactKeyOfLines(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := pemOf(t, rapid.SampledFrom([]string{"PRIVATE KEY", "OPENSSH PRIVATE KEY"}).Draw(t, "label"))
+		v := NewVault("", NewSecret("credential", key))
+		what := key
+		switch rapid.IntRange(0, 3).Draw(t, "what") {
+		case 0:
+			all := strings.Split(key, "\n")
+			what = all[rapid.IntRange(1, len(all)-4).Draw(t, "line")]
+		case 1:
+			what = strings.ReplaceAll(key, "\n", "")
+		case 2:
+			flat := strings.ReplaceAll(key, "\n", "")
+			what = wrapped(t, flat)
+			if out, kinds := v.Redactor().Message(message("a " + what + " b")); !slices.Contains(kinds, "credential") || strings.Contains(texts(t, out)[0], what) {
+				t.Fatalf("%q passes: %s", what, out)
+			}
+			return
+		}
+		form := spelled(t, what)
+		out, kinds := v.Redactor().Message(message("a " + form + " b"))
+		if !slices.Contains(kinds, "credential") || strings.Contains(texts(t, out)[0], form) {
+			t.Fatalf("%q passes: %s %v", form, out, kinds)
+		}
+	})
+}
+
+// What only looks like a beginning is taken out, and is not taken for the
+// secret.
+func TestRedactBegun(t *testing.T) {
+	v := NewVault("", NewSecret("credential", hidden))
+	out, kinds := v.Redactor().Message(message("one " + hidden[:12]))
+	if texts(t, out)[0] != "one [redacted:credential]" || len(kinds) != 1 || kinds[0] != Begun+"credential" {
+		t.Errorf("%s %v", out, kinds)
+	}
+	// A known one that has the form of a key is known.
+	key := made("gh", "s_") + strings.Repeat("Ab3", 12)
+	v = NewVault("", NewSecret("credential", key))
+	if out, kinds := v.Redactor().Message(message("one " + key + "cd two")); !slices.Equal(kinds, []string{"credential"}) {
+		t.Errorf("%s %v", out, kinds)
+	}
+	// The line that every OpenSSH key begins with is none.
+	v = NewVault("", NewSecret("credential", made("-----BEGIN OPENSSH ", "PRIVATE KEY-----\n")+openSSH+"AAAAMwAAAAtzc2gtZW\n"+strings.Repeat("Qx7", 20)+"\n"))
+	if out, kinds := v.Redactor().Message(message("a key begins " + openSSH + "AAAAMwAAAAtzc2gtZW and goes on")); kinds != nil {
+		t.Errorf("%s %v", out, kinds)
+	}
+	if kinds := v.Redactor().Find([]byte("id " + strings.Repeat("Qx7", 20))); !slices.Equal(kinds, []string{"credential"}) {
+		t.Errorf("found %v", kinds)
+	}
 }
