@@ -24,6 +24,7 @@ type LeaseConfig struct {
 
 // Backends are the kinds of credentials there are; one of them is set.
 type Backends struct {
+	SSH *SSHLease `yaml:"ssh"`
 }
 
 // opener makes a backend of its part of the config.
