@@ -34,6 +34,7 @@ var rooms = map[string]struct {
 	"approval":              {". canon task state ledger", "an answer is recorded; it decides nothing"},
 	"lease":                 {". canon secret state ledger", "a credential is minted and taken back without knowing what was decided"},
 	"lease/leasetest":       {". lease secret", "what every backend must do, for the tests of each"},
+	"lease/redis":           {". lease secret", "a user of a cache is made without knowing what for"},
 	"lease/ssh":             {". lease secret", "a certificate is signed without knowing what for"},
 	"gateway":               {". canon secret identity task lexicon catalog classify flow policy pdp state ledger approval lease", "the one place where the rooms meet"},
 	"pep/mcp":               {". canon secret identity gateway", "a transport can only ask; its quirks stay here"},

@@ -24,7 +24,8 @@ type LeaseConfig struct {
 
 // Backends are the kinds of credentials there are; one of them is set.
 type Backends struct {
-	SSH *SSHLease `yaml:"ssh"`
+	Redis *RedisLease `yaml:"redis"`
+	SSH   *SSHLease   `yaml:"ssh"`
 }
 
 // opener makes a backend of its part of the config.
