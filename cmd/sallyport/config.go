@@ -69,6 +69,10 @@ type Config struct {
 	AllowedOrigins []string `yaml:"allowed_origins"`
 
 	dir  string // of the file
+	// Vault is where references vault:PATH#FIELD lead.
+	Vault *VaultConfig `yaml:"vault"`
+	// Custody is the key of what is sealed at rest.
+	Custody string `yaml:"custody"`
 	path string
 }
 
@@ -217,7 +221,7 @@ func (q *quotedBy) Visit(n ast.Node) ast.Visitor {
 // configKeys lists every key of the config, at any depth.
 func configKeys(t reflect.Type, keys []string) []string {
 	switch t.Kind() {
-	case reflect.Map, reflect.Slice:
+	case reflect.Map, reflect.Slice, reflect.Pointer:
 		return configKeys(t.Elem(), keys)
 	case reflect.Struct:
 		for i := range t.NumField() {

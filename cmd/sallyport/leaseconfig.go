@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-dev/sallyport/custody"
 	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/lease/vault"
 )
 
 // LeaseConfig is a kind of credential that servers use: exactly one backend,
@@ -39,6 +41,13 @@ type rootSources struct {
 	// "vault:PATH#FIELD"; anything else is a secret in the config, which is
 	// refused. field is named in the error: "leases.orders-db.postgres.admin".
 	source func(field, ref string) (lease.Source, error)
+	// vault is the connection of the config's vault.
+	vault func() (*vault.Client, error)
+	// connect makes a connection to another Vault, whose credentials stand
+	// below field.
+	connect func(field string, v *VaultConfig) (*vault.Client, error)
+	// custody holds the keys that are kept for what cannot mint any.
+	custody func() (*custody.Store, error)
 	// path makes a path of the config absolute.
 	path func(string) string
 	// data is the gateway's data directory.
