@@ -45,7 +45,7 @@ var rooms = map[string]struct {
 	"workload":              {". canon identity", "an SVID is served on the caller's process alone, whatever the caller wants"},
 	"login":                 {". canon identity state ledger gateway rate", "a human signs in before anything is asked of them"},
 	"oauth":                 {". canon identity task catalog state ledger gateway login outbound rate", "tokens are handed out on evidence and consent; no call is decided here"},
-	"api":                   {". canon identity task catalog policy state approval gateway oauth workload", "serves the gateway; transports are not its business"},
+	"api":                   {". canon identity task catalog policy state approval gateway oauth workload lease", "serves the gateway; transports are not its business"},
 	"demo":                  {"", "the support desk is a stranger to the gateway"},
 	"sallyporttest":         {"*", "the real thing, for tests"},
 	"cmd/sallyport":         {"*", "wiring"},

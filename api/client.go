@@ -167,8 +167,9 @@ func (c *Client) Task(ctx context.Context, id sallyport.ID) (TaskInfo, error) {
 }
 
 // EndTask moves a task to a state: completed, revoked, suspended or active.
-func (c *Client) EndTask(ctx context.Context, id sallyport.ID, to string) error {
-	return c.do(ctx, "POST", "/v1/tasks/"+string(id)+"/state", map[string]string{"state": to}, nil)
+func (c *Client) EndTask(ctx context.Context, id sallyport.ID, to string) (Ended, error) {
+	var e Ended
+	return e, c.do(ctx, "POST", "/v1/tasks/"+string(id)+"/state", map[string]string{"state": to}, &e)
 }
 
 // Asks lists asks, oldest first.

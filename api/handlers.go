@@ -41,6 +41,14 @@ func (s *Server) status(r *http.Request, who Caller) (any, error) {
 	}
 	asks, err := s.openAsks(r, false)
 	st.Tasks, st.Asks = len(tasks), len(asks)
+	if b := s.c.Gateway.Leases(); b != nil {
+		for _, l := range b.Leases() {
+			st.Credentials++
+			if l.Stuck() {
+				st.Stuck++
+			}
+		}
+	}
 	return st, err
 }
 
@@ -101,10 +109,8 @@ func (s *Server) taskState(r *http.Request, who Caller) (any, error) {
 	default:
 		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_state", Text: "nobody can make a task " + string(in.State), Fix: "it is one of completed, revoked, suspended, active"}
 	}
-	if _, err := s.c.Gateway.EndTask(r.Context(), st.ID, in.State, who.User.ID); err != nil {
-		return nil, err
-	}
-	return map[string]task.State{"state": in.State}, nil
+	end, err := s.c.Gateway.EndTask(r.Context(), st.ID, in.State, who.User.ID)
+	return Ended{in.State, end.Credentials, end.Receipt.Seq()}, err
 }
 
 func (s *Server) openAsks(r *http.Request, all bool) ([]state.Ask, error) {

@@ -28,10 +28,14 @@ type Status struct {
 	Servers []ServerStatus   `json:"servers"`
 	Tasks   int              `json:"tasks"` // living
 	Asks    int              `json:"asks"`  // pending
-	Since   time.Time        `json:"since"`
-	User    string           `json:"user"`           // who asks, as the gateway knows them
-	Issuer  string           `json:"issuer"`         // issuer identifier (RFC 8414): the public URL
-	MTLS    string           `json:"mtls,omitempty"` // base URL of the listener for client certificates
+	// Credentials are those that live; Stuck, those whose revocation has
+	// failed so often that a person should look.
+	Credentials int       `json:"credentials"`
+	Stuck       int       `json:"stuck,omitempty"`
+	Since       time.Time `json:"since"`
+	User        string    `json:"user"`           // who asks, as the gateway knows them
+	Issuer      string    `json:"issuer"`         // issuer identifier (RFC 8414): the public URL
+	MTLS        string    `json:"mtls,omitempty"` // base URL of the listener for client certificates
 	// Embedded says that the gateway itself signs the SVIDs of its domain.
 	Embedded bool `json:"embedded"`
 }

@@ -435,7 +435,7 @@ func (b *Broker) widen(ctx context.Context, l *live, r Request) error {
 	}
 	if err != nil {
 		// What it may do is not known any more: the next call has a new one.
-		go b.end(l, "it could not be widened")
+		b.end(l, "it could not be widened")
 	}
 	return err
 }

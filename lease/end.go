@@ -122,7 +122,7 @@ func (b *Broker) end(l *live, why string) {
 func (b *Broker) mark(l *live, why string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l.over || l.State == Revoking || l.State == Expiring {
+	if l.over || l.State != Intended && l.State != Active {
 		return
 	}
 	l.State, l.Why = Revoking, why

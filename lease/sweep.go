@@ -239,9 +239,14 @@ func (b *Broker) record(ctx context.Context, l *live, event string, wait bool) e
 		}
 		return state.Change{Entry: e, Facts: []state.Fact{fact}}, nil
 	}
-	if !wait {
-		return b.store.Note(ctx, le.Task, change)
+	if wait {
+		_, err = b.store.Update(ctx, le.Task, change)
+	} else {
+		err = b.store.Note(ctx, le.Task, change)
 	}
-	_, err = b.store.Update(ctx, le.Task, change)
+	if code := sallyport.CodeOf(err); err != nil && !toward && (code == "task_altered" || code == "unknown_task") {
+		// A task that cannot be read must not keep its credentials alive.
+		_, err = b.store.Append(ctx, e, fact)
+	}
 	return err
 }

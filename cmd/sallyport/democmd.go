@@ -239,7 +239,7 @@ func (d *demoRun) work(ctx context.Context, dir string) error {
 		}
 	}
 	began := time.Now()
-	if err := d.client.EndTask(ctx, ss.token.Task, "completed"); err != nil {
+	if _, err := d.client.EndTask(ctx, ss.token.Task, "completed"); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "  end    task complete in %s; its token is worthless now\n", time.Since(began).Round(100*time.Microsecond))

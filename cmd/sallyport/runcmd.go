@@ -55,7 +55,7 @@ and {url}, {url/SERVER} and {config} in CMD's arguments are replaced likewise.`,
 			if err != nil {
 				end = "revoked"
 			}
-			if eerr := ss.client.EndTask(ctx, ss.token.Task, end); eerr != nil {
+			if _, eerr := ss.client.EndTask(ctx, ss.token.Task, end); eerr != nil {
 				// It may have ended by itself; anything else the caller must know.
 				fmt.Fprintf(e.stderr, "task %s: %v\n", ss.token.Task, eerr)
 			} else {
@@ -197,7 +197,7 @@ each message through the gateway, and ends the task when its input ends.`,
 			err = mcp.Bridge(live, e.stdin, e.stdout, mcp.BridgeConfig{URL: target.String(), Client: ss.http()})
 			defer ss.Close()
 			ctx := context.WithoutCancel(cmd.Context())
-			if eerr := ss.client.EndTask(ctx, ss.token.Task, "completed"); eerr != nil {
+			if _, eerr := ss.client.EndTask(ctx, ss.token.Task, "completed"); eerr != nil {
 				fmt.Fprintf(e.stderr, "task %s: %v\n", ss.token.Task, eerr)
 			}
 			return err

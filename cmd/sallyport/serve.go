@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -31,6 +32,7 @@ import (
 	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/oauth"
 	"github.com/sallyport-dev/sallyport/pep/mcp"
@@ -71,6 +73,8 @@ type app struct {
 	catalog   *catalog.Registry
 	issuer    *identity.Issuer
 	who       who
+	leases    *lease.Broker // nil: no lease is configured
+	backends  []io.Closer   // of the leases
 	gateway   *gateway.Gateway
 	directory *gateway.Directory
 	mcp       *mcp.Handler
@@ -125,10 +129,14 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 	if slices.ContainsFunc(cfg.Identity.OIDC, func(o OIDCConfig) bool { return o.login() }) {
 		a.directory.RequireSignIn()
 	}
+	if err := a.openLeases(ctx, data); err != nil {
+		return nil, err
+	}
 	desk := approval.NewDesk(a.store, cfg.groups(), time.Now)
 	a.gateway = gateway.New(gateway.Config{
 		Engine: version(), Domain: cfg.TrustDomain, Store: a.store, Catalog: a.catalog,
 		Verifier: a.who.verifier, Desk: desk, Directory: a.directory, Log: log, Now: time.Now,
+		Leases: a.leases, Lenders: cfg.lenders(),
 	})
 	if err := a.gateway.Restore(ctx); err != nil {
 		return nil, err
@@ -219,7 +227,10 @@ func (a *app) serveMCP() error {
 	}
 	for _, n := range a.cfg.serverNames() {
 		s := a.cfg.Servers[n]
-		ms := mcp.Server{Name: n, Command: s.Command, ClientFeatures: s.ClientFeatures, FirstByte: time.Duration(s.Timeout)}
+		ms := mcp.Server{Name: n, Command: s.Command, ClientFeatures: s.ClientFeatures, FirstByte: time.Duration(s.Timeout), Inject: s.inject()}
+		if s.SQL != "" {
+			ms.Local = database(s)
+		}
 		if s.URL != "" {
 			ms.URL, _ = url.Parse(s.URL) // checked with the config
 		}
@@ -433,6 +444,9 @@ func (a *app) Run(ctx context.Context) error {
 	g.Go(func() error { a.rotate(ctx); return nil })
 	g.Go(func() error { defer cancel(); return a.api.Serve(ctx, a.socket) })
 	g.Go(func() error { a.gateway.Sweep(ctx); return nil })
+	if a.leases != nil {
+		g.Go(func() error { a.leases.Run(ctx); return nil })
+	}
 	g.Go(func() error { a.retry(ctx); return nil })
 	g.Go(func() error {
 		if err := a.store.Verify(ctx); err != nil && ctx.Err() == nil {
@@ -488,6 +502,10 @@ func served(err error) error {
 // is told to stop.
 const shutdownGrace = 3 * time.Second
 
+// revokeGrace is how long the end of the gateway waits for its credentials to
+// be gone.
+const revokeGrace = 10 * time.Second
+
 func (a *app) event(ctx context.Context, what string) error {
 	e, err := ledger.Event(state.KindGateway, "", time.Now(), map[string]any{"event": what, "engine": version()}, nil)
 	if err != nil {
@@ -504,6 +522,18 @@ func (a *app) Close() {
 	}
 	if a.mcp != nil {
 		a.mcp.Close()
+	}
+	if a.leases != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
+		if r := a.leases.Close(ctx); r.Pending > 0 {
+			a.log.Warn("credentials are not revoked yet; the next start goes on", "credentials", r.Pending)
+		}
+		cancel()
+	}
+	for _, b := range a.backends {
+		if err := b.Close(); err != nil {
+			a.log.Warn("the connection to a backend did not close cleanly", "error", err)
+		}
 	}
 	for _, l := range []net.Listener{a.listener, a.who.mtls, a.who.socket} {
 		if l != nil {

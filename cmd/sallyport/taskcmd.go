@@ -165,7 +165,7 @@ func (s *session) isAgent(ctx context.Context, name string) error {
 	if err != nil || t.Agent == name || shortAgent(t.Agent) == name {
 		return err
 	}
-	if err := s.client.EndTask(ctx, t.ID, "revoked"); err != nil {
+	if _, err := s.client.EndTask(ctx, t.ID, "revoked"); err != nil {
 		return err
 	}
 	return &sallyport.Error{Kind: sallyport.EUnauthenticated, Code: "other_agent", Text: "this process is agent " + shortAgent(t.Agent) + ", not " + name, Fix: "say --agent " + shortAgent(t.Agent) + ", or run it where " + name + " runs"}
@@ -356,13 +356,14 @@ func taskCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.EndTask(cmd.Context(), id, to); err != nil {
+			end, err := c.EndTask(cmd.Context(), id, to)
+			if err != nil {
 				return err
 			}
 			if e.json {
-				return e.printJSON(map[string]string{"task": string(id), "state": to})
+				return e.printJSON(map[string]any{"task": id, "state": end.State, "credentials": end.Credentials, "record": end.Record})
 			}
-			fmt.Fprintf(e.stdout, "task %s is %s\n", id, to)
+			fmt.Fprintf(e.stdout, "task %s is %s%s\n", id, to, credentials(end.Credentials))
 			return nil
 		},
 	}

@@ -1,0 +1,80 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/task"
+)
+
+// Ended says what came of moving a task to a state.
+type Ended struct {
+	State       task.State   `json:"state"`
+	Credentials lease.Report `json:"credentials"`
+	Record      uint64       `json:"record"` // the one that says so
+}
+
+// Leases are the credentials that live or are not gone yet, and where they
+// come from.
+type Leases struct {
+	Leases  []lease.Lease      `json:"leases"`
+	Sources []lease.SourceInfo `json:"sources"`
+}
+
+// broker is the gateway's; an error where no lease is configured.
+func (s *Server) broker() (*lease.Broker, error) {
+	if b := s.c.Gateway.Leases(); b != nil {
+		return b, nil
+	}
+	return nil, &sallyport.Error{Kind: sallyport.ENotFound, Code: "no_leases", Text: "this gateway mints no credentials", Fix: "add leases to the config: docs/leases.md"}
+}
+
+// leases lists them: an operator sees all, anybody else those of their own
+// tasks.
+func (s *Server) leases(r *http.Request, who Caller) (any, error) {
+	b, err := s.broker()
+	if err != nil {
+		return nil, err
+	}
+	out := Leases{Leases: []lease.Lease{}, Sources: b.Sources()}
+	for _, l := range b.Leases() {
+		if l.Sealed = nil; !who.Operator {
+			if l.Task == "" {
+				continue
+			}
+			if st, err := s.c.Store.View(r.Context(), l.Task); err != nil || st.Mandate.User != who.User {
+				continue
+			}
+		}
+		out.Leases = append(out.Leases, l)
+	}
+	return out, nil
+}
+
+// revokeLease takes one credential back. Its task goes on, and gets another
+// one when it needs it.
+func (s *Server) revokeLease(r *http.Request, who Caller) (any, error) {
+	b, err := s.broker()
+	if err != nil {
+		return nil, err
+	}
+	id, err := pathID(r, sallyport.LeaseID)
+	if err != nil {
+		return nil, err
+	}
+	return b.EndLease(r.Context(), id, "revoked by "+who.User.ID)
+}
+
+// Leases lists the credentials that live or are not gone yet.
+func (c *Client) Leases(ctx context.Context) (Leases, error) {
+	var l Leases
+	return l, c.do(ctx, "GET", "/v1/leases", nil, &l)
+}
+
+// RevokeLease takes one credential back.
+func (c *Client) RevokeLease(ctx context.Context, id sallyport.ID) (lease.Report, error) {
+	var r lease.Report
+	return r, c.do(ctx, "POST", "/v1/leases/"+string(id)+"/revoke", struct{}{}, &r)
+}
