@@ -36,6 +36,7 @@ var rooms = map[string]struct {
 	"lease":                 {". canon secret state ledger", "a credential is minted and taken back without knowing what was decided"},
 	"lease/vault":           {". lease secret", "one kind of credential, and nothing of the others"},
 	"lease/leasetest":       {". lease secret", "what every backend must do, for the tests of each"},
+	"lease/postgres":        {". lease secret", "one kind of credential, minted where it is checked"},
 	"lease/redis":           {". lease secret", "a user of a cache is made without knowing what for"},
 	"lease/ssh":             {". lease secret", "a certificate is signed without knowing what for"},
 	"gateway":               {". canon secret identity task lexicon catalog classify flow policy pdp state ledger approval lease", "the one place where the rooms meet"},

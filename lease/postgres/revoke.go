@@ -1,0 +1,222 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/lease"
+)
+
+// Revoke takes the role's login away, ends its sessions and drops it. What it
+// owns goes to Heir; what it was granted is taken back in every database
+// where there is something. It returns when the sessions are gone.
+func (b *Backend) Revoke(ctx context.Context, h lease.Handle, _ lease.Kept) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	if err := b.revoke(ctx, h); err != nil {
+		return lease.Failure(name, "revoking "+string(h), clean(err))
+	}
+	return nil
+}
+
+func (b *Backend) revoke(ctx context.Context, h lease.Handle) error {
+	return again(ctx, func() error { return b.revokeOnce(ctx, h) })
+}
+
+func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
+	pooled, err := b.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer pooled.Release()
+	conn := pooled.Conn()
+	defer rollback(ctx, conn)
+	// A minting that is still under way, of whatever gateway, ends first: it
+	// would make the role after we have looked.
+	if err := terminate(ctx, conn, "application_name = $1 AND usesysid = (SELECT oid FROM pg_roles WHERE rolname = current_user)", string(h)); err != nil {
+		if !fromServer(err) {
+			return errStale{err}
+		}
+		return fmt.Errorf("ending what is under way for it: %w", err)
+	}
+	r, err := findRole(ctx, conn, h)
+	if err != nil || r.oid == 0 {
+		return err
+	}
+	var super bool
+	if err := conn.QueryRow(ctx, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user").Scan(&super); err != nil {
+		return err
+	}
+	sql := "ALTER ROLE " + ident(string(h)) + " NOLOGIN PASSWORD NULL"
+	if !super {
+		// Whoever is no superuser may end a role's sessions, and drop what it
+		// owns, as a member of it.
+		sql += "; GRANT " + ident(string(h)) + " TO CURRENT_USER"
+	}
+	if err := exec(ctx, conn, sql); err != nil {
+		return fmt.Errorf("taking its login away: %w", err)
+	}
+	if err := terminate(ctx, conn, "usesysid = $1", r.oid); err != nil {
+		return err
+	}
+	places, err := b.places(ctx, conn, r.oid)
+	if err != nil {
+		return err
+	}
+	var here place
+	for _, p := range places {
+		if p.here {
+			here = p
+			continue
+		}
+		if err := b.cleanThere(ctx, h, p); err != nil {
+			return fmt.Errorf("in database %s: %w", sallyport.JoinName(p.database), err)
+		}
+	}
+	if sql, err = b.cleaning(ctx, conn, h, here); err != nil {
+		return err
+	}
+	if err := exec(ctx, conn, "BEGIN;\n"+sql+"DROP ROLE "+ident(string(h))+";\nCOMMIT"); err != nil {
+		return err
+	}
+	// A login that had passed its check and was in no list yet.
+	return terminate(ctx, conn, "usesysid = $1", r.oid)
+}
+
+// terminate ends the sessions that a condition on pg_stat_activity is of, and
+// waits until they are gone.
+func terminate(ctx context.Context, conn *pgx.Conn, where string, arg any) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		var n int
+		err := conn.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "+where, arg).Scan(&n)
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == "42501" { // insufficient_privilege
+			return fmt.Errorf("ending its sessions: %w: the administrator needs membership in pg_signal_backend, or of the role", err)
+		}
+		if err != nil || n == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of its sessions have not ended: %w", n, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// place is a database in which a role owns something or has been granted
+// something.
+type place struct {
+	database string
+	here     bool // it is that of the administrator's connection
+	accepts  bool // connections
+	owns     bool
+}
+
+// places lists them (pg_shdepend). Of what is shared by all databases any will
+// do, so it counts for this one.
+func (b *Backend) places(ctx context.Context, conn *pgx.Conn, oid uint32) ([]place, error) {
+	rows, err := conn.Query(ctx, `
+		SELECT coalesce(d.datname::text, ''), s.dbid = 0 OR d.datname = current_database(), coalesce(d.datallowconn, true), bool_or(s.deptype = 'o')
+		FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
+		WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 GROUP BY 1, 2, 3 ORDER BY 1`, oid)
+	if err != nil {
+		return nil, err
+	}
+	var places []place
+	var p place
+	_, err = pgx.ForEachRow(rows, []any{&p.database, &p.here, &p.accepts, &p.owns}, func() error {
+		if i := slices.IndexFunc(places, func(q place) bool { return p.here && q.here }); i >= 0 {
+			places[i].owns = places[i].owns || p.owns
+			return nil
+		}
+		places = append(places, p)
+		return nil
+	})
+	return places, err
+}
+
+// cleanThere cleans another database than that of the pool.
+func (b *Backend) cleanThere(ctx context.Context, h lease.Handle, p place) error {
+	switch {
+	case !p.accepts:
+		return errors.New("it accepts no connections, and something of the role is in it")
+	case b.conf.Databases != nil && !slices.Contains(b.conf.Databases, p.database):
+		return errors.New("something of the role is in it, and the configuration does not let it be cleaned")
+	}
+	a, err := b.admin(ctx, p.database)
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, a.conn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	sql, err := b.cleaning(ctx, conn, h, p)
+	if err != nil {
+		return err
+	}
+	return exec(ctx, conn, "BEGIN;\n"+sql+"COMMIT")
+}
+
+// cleaning writes what takes a role out of the database of the connection.
+func (b *Backend) cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (string, error) {
+	if p == (place{}) {
+		return "", nil
+	}
+	rows, err := conn.Query(ctx, `
+		SELECT DISTINCT s.objid FROM pg_shdepend s
+		WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1) AND s.deptype = 'a'
+		AND s.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))`, string(h))
+	if err != nil {
+		return "", err
+	}
+	oids, err := pgx.CollectRows(rows, pgx.RowTo[uint32])
+	if err != nil {
+		return "", err
+	}
+	var locks []int64
+	for _, oid := range oids {
+		locks = append(locks, int64(int32(oid)))
+	}
+	var sql strings.Builder
+	sql.WriteString(lockObjects(locks))
+	if p.owns {
+		made, err := b.heir(ctx, conn)
+		if err != nil {
+			return "", err
+		}
+		sql.WriteString(made)
+		fmt.Fprintf(&sql, "REASSIGN OWNED BY %s TO %s;\n", ident(string(h)), ident(Heir))
+	}
+	fmt.Fprintf(&sql, "DROP OWNED BY %s;\n", ident(string(h)))
+	return sql.String(), nil
+}
+
+// heir writes what makes Heir, if it is not there, and the administrator a
+// member of it. A role of that name that could do something is not used.
+func (b *Backend) heir(ctx context.Context, conn *pgx.Conn) (string, error) {
+	var powerful, member bool
+	err := conn.QueryRow(ctx, `SELECT rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+			OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid), pg_has_role(r.oid, 'USAGE') FROM pg_roles r WHERE rolname = $1`, Heir).Scan(&powerful, &member)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fmt.Sprintf("CREATE ROLE %s NOLOGIN; COMMENT ON ROLE %s IS 'owns what leases have left behind'; GRANT %s TO CURRENT_USER;\n", ident(Heir), ident(Heir), ident(Heir)), nil
+	case err != nil:
+		return "", err
+	case powerful:
+		return "", fmt.Errorf("the role %s can log in or do more than own what leases have left behind", Heir)
+	case !member:
+		return fmt.Sprintf("GRANT %s TO CURRENT_USER;\n", ident(Heir)), nil
+	}
+	return "", nil
+}
