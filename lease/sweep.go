@@ -17,6 +17,7 @@ const (
 	// to.
 	sweepEvery = time.Second
 	// listEvery is how often the backends are asked for what nobody knows.
+	listSoon  = 5 * time.Second // and then ever more seldom, up to
 	listEvery = 5 * time.Minute
 	listWait  = 30 * time.Second
 	// bucket is where the store keeps leases that are not gone.
@@ -71,11 +72,13 @@ func (nowhere) Truth() Truth                                       { return Trut
 func (b *Broker) Run(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
-	var listed time.Time
+	next, step := b.now(), listSoon
 	for {
 		b.Sweep()
-		if b.now().Sub(listed) >= listEvery {
-			listed = b.now()
+		if now := b.now(); !now.Before(next) {
+			// Again soon after the start: what a killed process had sent may
+			// reach a backend after the first look.
+			next, step = now.Add(step), min(4*step, listEvery)
 			b.Reconcile(ctx)
 		}
 		select {
@@ -122,7 +125,7 @@ func (b *Broker) Settle(ctx context.Context) error {
 	for {
 		left := 0
 		for _, l := range b.byID {
-			if l.State == Revoking {
+			if l.State == Revoking || l.State == Revoked {
 				left++
 			}
 		}
