@@ -122,6 +122,7 @@ func Run(t *testing.T, f Fixture) {
 			t.Errorf("%+v says too little", truth)
 		}
 	})
+	t.Run("task", f.life)
 	t.Run("life", func(t *testing.T) {
 		h := NewHandle(Owner)
 		m := mint(t, h, sallyport.Read)

@@ -1,0 +1,180 @@
+package leasetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/secret"
+	"github.com/sallyport-dev/sallyport/state"
+	"github.com/sallyport-dev/sallyport/task"
+)
+
+// Gateway is a store with a broker on it, for backends to be tried as a
+// gateway uses them.
+type Gateway struct {
+	*lease.Broker
+	Store *state.Store
+}
+
+// NewGateway opens a broker over sources, in a directory of its own, that
+// ends with the test.
+func NewGateway(t testing.TB, o lease.Owner, sources map[string]lease.SourceConfig) *Gateway {
+	t.Helper()
+	store, err := state.Open(context.Background(), state.Options{Path: filepath.Join(t.TempDir(), "l.db"), Gateway: "leasetest"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := lease.Open(context.Background(), lease.Config{
+		Store: store, Owner: o, Sources: sources, Seal: plain{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if r := b.Close(ctx); r.Pending > 0 {
+			t.Errorf("%d credentials are left at the end: %+v", r.Pending, b.Leases())
+		}
+		store.Close()
+	})
+	return &Gateway{b, store}
+}
+
+// plain seals nothing: the suite's stores live as long as a test.
+type plain struct{}
+
+func (plain) Seal(_ string, v secret.Value) ([]byte, error) { return v.UnsafeBytes(), nil }
+func (plain) Open(_ string, b []byte) (secret.Value, error) { return secret.New(b), nil }
+
+// Task makes a living task for the user of Spec.
+func (g *Gateway) Task(t testing.TB) sallyport.ID {
+	t.Helper()
+	m := &task.Mandate{
+		V: 1, Domain: "example.org", Holder: strings.Repeat("A", 43),
+		User: sallyport.Principal{Kind: sallyport.UserKind, ID: "dana@example.org"}, Agent: sallyport.Principal{Kind: sallyport.AgentKind, ID: "spiffe://example.org/agent/x"},
+		Purpose: "leasetest", Grants: []task.Grant{{ID: "g", Server: "*", Tool: "*", Class: sallyport.Act, Unlisted: true}},
+		Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond),
+	}
+	d, err := m.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, now := sallyport.NewID(sallyport.TaskID), time.Now().UTC().Truncate(time.Millisecond)
+	_, err = g.Store.Create(context.Background(), task.View{ID: id, State: task.Active, Mandate: m, Digest: d, Started: now, Label: sallyport.CleanLabel}, entry(t, id, "start"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// End ends a task and returns what became of its credentials.
+func (g *Gateway) End(t testing.TB, id sallyport.ID) lease.Report {
+	t.Helper()
+	_, err := g.Store.Update(context.Background(), id, func(state.TaskState) (state.Change, error) {
+		return state.Change{Entry: entry(t, id, "completed"), State: task.Completed}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.EndTask(context.Background(), id, "the task is completed")
+}
+
+func entry(t testing.TB, id sallyport.ID, event string) state.Entry {
+	body, err := canon.Marshal(map[string]any{"event": event})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Entry{Kind: state.KindTask, ID: id, At: time.Now(), Body: body}
+}
+
+// Request is for a class of the fixture's.
+func (f *Fixture) Request(id sallyport.ID, c sallyport.Class) lease.Request {
+	return lease.Request{Source: "s", Server: "leasetest", Task: id, Class: c, Grants: f.Grants[c], User: "dana@example.org", Agent: "spiffe://example.org/agent/x"}
+}
+
+// life is a task that reads with a minted credential and ends: within a second
+// the credential is refused and what it opened is dead, where the backend can,
+// and the ledger has a record of it. It prints a row of the table in
+// docs/leases.md.
+func (f *Fixture) life(t *testing.T) {
+	truth := f.Backend.Truth()
+	g := NewGateway(t, Owner, map[string]lease.SourceConfig{"s": {Backend: f.Backend, TTL: f.TTL}})
+	id := g.Task(t)
+	ctx := context.Background()
+	start := time.Now()
+	h, err := g.Acquire(ctx, f.Request(id, sallyport.Read))
+	if err != nil {
+		t.Fatal(err)
+	}
+	minted := time.Since(start)
+	// The broker zeroes what it takes back: the copy is the thief's.
+	stolen := lease.Credential{Values: h.Credential().Values, Secrets: map[string]secret.Value{}}
+	for name, s := range h.Credential().Secrets {
+		stolen.Secrets[name] = secret.New(s.UnsafeBytes())
+	}
+	start = time.Now()
+	if err := f.Read(ctx, stolen); err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	used := time.Since(start)
+	var use func() error
+	if f.Open != nil {
+		use = f.Open(t, stolen)
+		if err := use(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start = time.Now()
+	r := g.End(t, id)
+	revoked := time.Since(start)
+	refused, dead := "not tried", "-"
+	wait := time.Second
+	if truth.Revoke == lease.Bounded {
+		wait = f.Refused
+	}
+	if truth.Revoke == lease.None {
+		if refused = "at its expiry"; r.Expiring != 1 {
+			t.Errorf("%+v", r)
+		}
+	} else {
+		for f.Read(ctx, stolen) == nil {
+			if time.Since(start) > wait {
+				t.Fatalf("the credential of an ended task is good after %v", time.Since(start))
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		refused = ms(time.Since(start))
+		if r.Revoked != 1 || r.Record == 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if use != nil {
+		dead = "lives on"
+		if truth.KillsSessions {
+			for use() == nil {
+				if time.Since(start) > time.Second {
+					t.Fatal("a session outlived its task")
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			dead = ms(time.Since(start))
+		}
+	}
+	rs, err := g.Store.Reader().About(ctx, h.ID())
+	if err != nil || len(rs) < 4 {
+		t.Errorf("the ledger has %d records of it (%v)", len(rs), err)
+	}
+	fmt.Printf("row | %s | %s | %s | %s | %s | %s | %s | record %d |\n", truth.Backend, truth.Revoke, ms(minted), ms(used), ms(revoked), refused, dead, r.Record)
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
