@@ -26,6 +26,7 @@ type LeaseConfig struct {
 
 // Backends are the kinds of credentials there are; one of them is set.
 type Backends struct {
+	STS   *STSLease   `yaml:"sts"`
 	Redis *RedisLease `yaml:"redis"`
 	SSH   *SSHLease   `yaml:"ssh"`
 }
