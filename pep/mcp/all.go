@@ -56,7 +56,7 @@ var allCapabilities = canon.MustParse(`{"tools":{"listChanged":true},"prompts":{
 
 // result answers with a result of the gateway's own.
 func (x *exchange) result(v canon.Value) {
-	body, _ := x.redactor().Message(response(x.msg.ID, "result", v)) // lists hold servers' words
+	body, _ := x.h.vault(x.room, x.bearer).Redactor().Message(response(x.msg.ID, "result", v)) // lists hold servers' words
 	x.out.finish(reply{status: http.StatusOK, ctype: "application/json", body: body})
 }
 
@@ -89,7 +89,7 @@ func (x *exchange) allNotified(ctx context.Context) {
 		for _, c := range x.sess.conns() {
 			out := outgoing{body: x.msg.Raw.Canonical(), method: x.msg.Method, params: x.msg.Params, header: http.Header{}}
 			if _, err := c.tell(ctx, out); err != nil {
-				x.h.Log.Info("mcp: notification not delivered", "error", err)
+				x.h.Log.Info("mcp: notification not delivered", "error", x.h.hide(x.room, nil, err))
 			}
 		}
 	}
@@ -169,9 +169,9 @@ func (x *exchange) allCall() {
 	}
 	c, err := x.linked(t.srv)
 	if err != nil {
-		e := asUpstream(err)
+		e := *asUpstream(err)
 		e.sent = false
-		x.out.refuse(m.ID, e.refusal(t.srv.Name))
+		x.out.refuse(m.ID, x.refusal(t.srv.Name, &e))
 		return
 	}
 	t.conn = c
@@ -185,8 +185,8 @@ func (x *exchange) allCall() {
 }
 
 // allSink takes what one of several servers sends beside an answer.
-func (x *exchange) allSink(srv *server, c conn, tool string, red *gateway.Redactor) sink {
-	return x.h.filter(filterFor{srv: srv, conn: c, sess: x.sess, rename: true, emit: x.out.event, task: x.who.Task(), tool: tool, red: red})
+func (x *exchange) allSink(srv *server, c conn, tool string, clean *cleaner) sink {
+	return x.h.filter(filterFor{srv: srv, conn: c, sess: x.sess, rename: true, emit: x.out.event, task: x.who.Task(), tool: tool, clean: clean})
 }
 
 // allLists merges the lists of all servers. One that fails is left out, and
@@ -218,7 +218,7 @@ func (x *exchange) merge(method string) []canon.Value {
 			defer wg.Done()
 			part, err := x.listOne(ctx, x.h.servers[name], method)
 			if err != nil {
-				x.h.Log.Warn("mcp: server left out of a list", "server", name, "method", method, "error", err)
+				x.h.Log.Warn("mcp: server left out of a list", "server", name, "method", method, "error", x.h.hide(x.room, nil, err))
 			}
 			parts[i] = part
 		}()
@@ -367,13 +367,16 @@ func (x *exchange) listenOne(ctx context.Context, srv *server, wanted canon.Valu
 	}
 	t := methodCall(x.msg.Method, x.msg.Params.With("notifications", wanted))
 	t.srv, t.conn, t.adapt = srv, c, &dialect{client: true, server: true, method: x.msg.Method}
-	f := &flight{x: x, t: t, unclient: func() bool { return true }}
-	relay := x.allSink(srv, c, t.tool, x.redactor())
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	f := &flight{x: x, t: t, cancel: cancel, unclient: func() bool { return true }}
+	relay := x.allSink(srv, c, t.tool, x.cleaner(srv))
 	d, err := x.h.Gateway.Do(ctx, x.who, gateway.Request{Server: srv.Name, Tool: t.tool, Args: t.args}, func(ctx context.Context, p *gateway.Passage) gateway.Outcome {
 		out, e := f.outgoing(p)
 		if e != nil {
 			return e.outcome()
 		}
+		defer x.h.watch(p.Call.Task, p.Lent, cancel)()
 		a, err := c.ask(ctx, out, func(ev event, env envelope) {
 			if env.name() != "notifications/subscriptions/acknowledged" {
 				relay(ev, env)
@@ -385,6 +388,6 @@ func (x *exchange) listenOne(ctx context.Context, srv *server, wanted canon.Valu
 		return outcomeOf(&a)
 	})
 	if err != nil || !d.Forwarded {
-		x.h.Log.Info("mcp: no subscription", "server", srv.Name, "decision", d.ID, "error", err)
+		x.h.Log.Info("mcp: no subscription", "server", srv.Name, "decision", d.ID, "error", x.h.hide(x.room, nil, err))
 	}
 }

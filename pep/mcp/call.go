@@ -101,11 +101,11 @@ func (x *exchange) withParams(p canon.Value) *exchange {
 // that goes away does not cancel its request, and a server may end the stream
 // and answer on another: the flow then outlives the HTTP request.
 func (x *exchange) decide(t target) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(x.r.Context()))
 	f := &flight{x: x, t: t, cancel: cancel, detach: make(chan struct{})}
-	f.unclient = context.AfterFunc(x.r.Context(), cancel)
-	unroom := context.AfterFunc(x.room.ctx, cancel)
-	finish := func() { cancel(); unroom() }
+	f.unclient = context.AfterFunc(x.r.Context(), func() { cancel(nil) })
+	unroom := context.AfterFunc(x.room.ctx, func() { cancel(context.Cause(x.room.ctx)) })
+	finish := func() { cancel(nil); unroom() }
 	if x.modern {
 		defer finish()
 		f.run(ctx)
@@ -144,7 +144,7 @@ func (x *exchange) decide(t target) {
 type flight struct {
 	x        *exchange
 	t        target
-	cancel   context.CancelFunc
+	cancel   context.CancelCauseFunc
 	unclient func() bool   // stops the client's leaving from cancelling
 	detach   chan struct{} // closed when the client's stream ends before the answer
 
@@ -157,10 +157,10 @@ type flight struct {
 // forwarded request may still be answered for a moment.
 func (f *flight) cancelled() {
 	if f.unclient() {
-		f.cancel()
+		f.cancel(nil)
 		return
 	}
-	time.AfterFunc(cancelGrace, f.cancel)
+	time.AfterFunc(cancelGrace, func() { f.cancel(nil) })
 }
 
 func (f *flight) run(ctx context.Context) {
@@ -183,11 +183,15 @@ func (f *flight) run(ctx context.Context) {
 	switch {
 	case f.err != nil:
 		x.failed(f.t.srv, f.err)
+	case err != nil && context.Cause(ctx) == errTaskEnded:
+		x.failed(f.t.srv, interrupted(ctx, false, err))
 	case err != nil:
 		if ctx.Err() == nil {
 			x.h.Log.Warn("mcp: no decision", "server", f.t.srv.Name, "tool", f.t.tool, "task", x.who.Task(), "error", err)
 		}
 		x.out.refuse(x.msg.ID, refuseError(err))
+	case !d.Forwarded && context.Cause(ctx) == errTaskEnded:
+		x.failed(f.t.srv, interrupted(ctx, false, nil))
 	case !d.Forwarded:
 		x.refused(f.t, d)
 	case f.pass != nil:
@@ -209,8 +213,9 @@ func (f *flight) act(ctx context.Context, p *gateway.Passage) gateway.Outcome {
 		f.err = e
 		return e.outcome()
 	}
-	red, _ := x.obliged(p.Decision) // outgoing has seen that all are known
-	a, err := f.t.conn.ask(ctx, out, f.sink(red))
+	defer x.h.watch(p.Call.Task, p.Lent, f.cancel)()
+	clean, _ := x.obliged(f.t.srv, p.Decision) // outgoing has seen that all are known
+	a, err := f.t.conn.ask(ctx, out, f.sink(clean))
 	if err == errStreamEnded && !x.modern && x.sess != nil && x.srv != nil {
 		a, err = f.resume(ctx)
 	}
@@ -222,7 +227,7 @@ func (f *flight) act(ctx context.Context, p *gateway.Passage) gateway.Outcome {
 		return f.err.outcome()
 	}
 	o := outcomeOf(&a)
-	a = x.h.clean(a, red, f.t.srv.Name)
+	a = clean.reply(a)
 	o.Parts = parts(&a)
 	if dead(a) && !x.modern && x.sess != nil {
 		f.gone()
@@ -246,11 +251,11 @@ func (f *flight) gone() {
 	f.x.sess.link(linkKey{srv: f.t.srv}).forget(f.t.conn)
 }
 
-func (f *flight) sink(red *gateway.Redactor) sink {
+func (f *flight) sink(clean *cleaner) sink {
 	if f.x.srv == nil {
-		return f.x.allSink(f.t.srv, f.t.conn, f.t.tool, red)
+		return f.x.allSink(f.t.srv, f.t.conn, f.t.tool, clean)
 	}
-	return f.x.sink(f.t.conn, f.t.tool, red)
+	return f.x.sink(f.t.conn, f.t.tool, clean)
 }
 
 // resume waits for an answer that the server will give on a stream that the
@@ -275,7 +280,7 @@ func (f *flight) resume(ctx context.Context) (reply, error) {
 		f.pass = r.pass
 		return r.answer, nil
 	case <-ctx.Done():
-		return reply{}, &upstreamError{word: wordCancelled, text: "the request was cancelled", sent: true, err: ctx.Err()}
+		return reply{}, interrupted(ctx, true, nil)
 	case <-t.C:
 		return reply{}, &upstreamError{word: wordTimeout, text: "did not answer in time", sent: true}
 	}
@@ -285,7 +290,7 @@ func (f *flight) resume(ctx context.Context) (reply, error) {
 // bytes.
 func (f *flight) outgoing(p *gateway.Passage) (outgoing, *upstreamError) {
 	x := f.x
-	_, known := x.obliged(p.Decision)
+	_, known := gateway.RedactKinds(p.Decision.Obligations)
 	switch {
 	case !known && p.Decision.Mode == sallyport.Enforce:
 		return outgoing{}, &upstreamError{word: wordObligation, text: "the decision has an obligation that this door cannot meet, so nothing was sent"}
@@ -297,7 +302,7 @@ func (f *flight) outgoing(p *gateway.Passage) (outgoing, *upstreamError) {
 		y.msg.Params = f.t.adapt.params(f.t.params)
 	}
 	params := callParams(y.msg.Params, p.Args(), x.msg.Method == "tools/call")
-	out := outgoing{method: x.msg.Method, id: x.msg.ID, params: y.msg.Params, token: x.token, body: messageWith(x.msg.Raw, params)}
+	out := outgoing{method: x.msg.Method, id: x.msg.ID, params: y.msg.Params, token: x.token, passage: p, body: messageWith(x.msg.Raw, params)}
 	y.srv = f.t.srv
 	if f.t.adapt != nil {
 		out.header = f.t.adapt.header(y)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -23,10 +24,12 @@ import (
 // several clients of one task never meet.
 type child struct {
 	srv  *server
+	room *room
 	hub  *hub
 	cmd  *exec.Cmd
 	in   io.WriteCloser
-	home string
+	dir  string        // its HOME
+	keys *sshAgent     // nil: none
 	done func()        // called once all is cleaned up
 	gone chan struct{} // closed when the process can answer no more
 	eof  chan struct{} // closed when its output was read to the end
@@ -55,8 +58,9 @@ type asked struct {
 	answer chan reply
 }
 
-// spawn starts a server's child for a task.
-func (h *Handler) spawn(r *room, srv *server) (*child, error) {
+// spawn starts a server's child for a task, with the task's credential. The
+// child ends when the credential is taken back.
+func (h *Handler) spawn(ctx context.Context, r *room, srv *server) (*child, error) {
 	r.mu.Lock()
 	ended := r.ended
 	r.mu.Unlock()
@@ -66,14 +70,44 @@ func (h *Handler) spawn(r *room, srv *server) (*child, error) {
 	fail := func(err error) (*child, error) {
 		return nil, &upstreamError{word: wordUnreachable, text: "could not be started", err: err}
 	}
+	lent, err := h.borrow(ctx, r, srv, nil)
+	if err != nil {
+		return nil, err
+	}
 	home, err := os.MkdirTemp("", "sallyport-"+srv.Name+"-")
 	if err != nil {
 		return fail(err)
 	}
+	var keys *sshAgent
+	started := false
+	defer func() {
+		if !started {
+			keys.stop()
+			os.RemoveAll(home)
+		}
+	}()
 	cmd := exec.Command(srv.Command[0], srv.Command[1:]...)
 	// The child inherits nothing: a secret in the gateway's environment is
 	// none of its business.
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}, srv.Env...)
+	if in := srv.inject; in != nil {
+		for _, p := range in.env {
+			v, err := p.text.fill(lent.Credential)
+			if err != nil {
+				return nil, err
+			}
+			if strings.IndexByte(v, 0) >= 0 {
+				return nil, unfit("what its credential makes of the variable %s has a zero byte", p.name)
+			}
+			cmd.Env = append(cmd.Env, p.name+"="+v)
+		}
+		if in.SSHAgent {
+			if keys, err = newSSHAgent(home, lent); err != nil {
+				return nil, err
+			}
+			cmd.Env = append(cmd.Env, sshAuthSock+"="+keys.path)
+		}
+	}
 	cmd.Dir = srv.Dir
 	if cmd.Dir == "" {
 		cmd.Dir = home
@@ -83,28 +117,41 @@ func (h *Handler) spawn(r *room, srv *server) (*child, error) {
 	// which in Go is any thread. A child whose gateway was killed reads the
 	// end of its input.)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Stderr = &errorLog{log: h.Log.With("server", srv.Name, "task", r.task)}
+	cmd.Stderr = &errorLog{log: h.Log.With("server", srv.Name, "task", r.task), clean: h.cleaner(r, srv, "")}
 	cmd.WaitDelay = killWait
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		os.RemoveAll(home)
 		return fail(err)
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		os.RemoveAll(home)
 		return fail(err)
 	}
 	if err := cmd.Start(); err != nil {
-		os.RemoveAll(home)
 		return fail(err)
 	}
+	started = true
 	h.kids.Add(1)
-	c := &child{srv: srv, done: h.kids.Done, hub: newHub(), cmd: cmd, in: in, home: home, gone: make(chan struct{}), eof: make(chan struct{}), waiting: map[int64]*asked{}}
+	c := &child{srv: srv, room: r, keys: keys, done: h.kids.Done, hub: newHub(), cmd: cmd, in: in, dir: home, gone: make(chan struct{}), eof: make(chan struct{}), waiting: map[int64]*asked{}}
 	go c.read(out)
-	context.AfterFunc(r.ctx, func() { c.kill(); c.end() })
+	context.AfterFunc(r.ctx, func() { c.cut(context.Cause(r.ctx)) })
+	unwatch := h.watch(r.task, lent, c.cut)
+	go func() {
+		<-c.gone
+		unwatch()
+	}()
 	return c, nil
 }
+
+// cut ends the child at once.
+func (c *child) cut(why error) {
+	e := &upstreamError{word: wordClosed, text: "was ended with its task or session", sent: true}
+	errors.As(why, &e)
+	c.stop(e)
+	c.kill()
+}
+
+func (c *child) home() *room { return c.room }
 
 // read takes the child's messages until it ends.
 func (c *child) read(out io.Reader) {
@@ -263,11 +310,12 @@ func (c *child) bury() {
 	case <-time.After(killWait):
 	}
 	c.kill()
+	c.keys.stop()
 	c.mu.Lock()
 	c.buried = true
 	c.mu.Unlock()
 	_ = c.cmd.Wait() // how it exits is of no interest: it was told to
-	os.RemoveAll(c.home)
+	os.RemoveAll(c.dir)
 	c.done()
 }
 
@@ -353,7 +401,7 @@ func (c *child) ask(ctx context.Context, out outgoing, side sink) (reply, error)
 	case <-ctx.Done():
 		forget()
 		c.cancel(w.n)
-		return reply{}, &upstreamError{word: wordCancelled, text: "the request was cancelled", sent: true, err: ctx.Err()}
+		return reply{}, interrupted(ctx, true, nil)
 	case <-late:
 		forget()
 		c.cancel(w.n)

@@ -5,11 +5,15 @@ import (
 	"net/http"
 
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/gateway"
 )
 
 // conn carries one client's messages to one server. A Streamable HTTP
-// endpoint and a child process are the two kinds.
+// endpoint, a child process and a server in this process are the kinds.
 type conn interface {
+	// home is the room that the conn belongs to; of the gateway's own look at
+	// a server, one of no task.
+	home() *room
 	// ready learns the tools of what the conn reaches, if nobody has, so that
 	// no call is decided by the definitions of another server.
 	ready(ctx context.Context, h *Handler) error
@@ -36,6 +40,9 @@ type outgoing struct {
 	params canon.Value
 	token  canon.Value // the request's progress token, or null
 	header http.Header // for an HTTP server
+	// passage is the decision that lets the message pass; nil for what is no
+	// call.
+	passage *gateway.Passage
 	// begin is called once the server accepted the request, before anything
 	// of its answer is passed on; session is the id the server gave.
 	begin func(session string)

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -128,7 +129,24 @@ const (
 	wordCancelled   = "cancelled"
 	wordObligation  = "unknown_obligation"
 	wordArguments   = "arguments_changed"
+	wordCredential  = "upstream_credential"
+	wordRevoked     = "credential_revoked"
+	wordTaskEnded   = "task_ended"
 )
+
+// errTaskEnded ends what is under way for a task.
+var errTaskEnded = &upstreamError{word: wordTaskEnded, text: "the task ended while the call was under way", sent: true}
+
+// interrupted says why a request was given up whose context has ended.
+func interrupted(ctx context.Context, sent bool, err error) *upstreamError {
+	e := upstreamError{word: wordCancelled, text: "the request was cancelled"}
+	var why *upstreamError
+	if errors.As(context.Cause(ctx), &why) {
+		e = *why
+	}
+	e.sent, e.err = sent, err
+	return &e
+}
 
 // outcome says for the record what a failed exchange means.
 func (e *upstreamError) outcome() gateway.Outcome {
@@ -136,7 +154,7 @@ func (e *upstreamError) outcome() gateway.Outcome {
 	switch {
 	case !e.sent:
 		o.Status = gateway.OutcomeNotSent
-	case e.word == wordCancelled:
+	case e.word == wordCancelled || e.word == wordRevoked || e.word == wordTaskEnded:
 		o.Status = gateway.OutcomeCancelled
 	}
 	return o
@@ -145,11 +163,14 @@ func (e *upstreamError) outcome() gateway.Outcome {
 // refusal says the failure to the client. It has the HTTP status 200: the
 // gateway and the session are well, this one request failed.
 func (e *upstreamError) refusal(server string) *refusal {
-	code := CodeUpstream
-	if e.word == wordTimeout {
+	code, text := CodeUpstream, "server "+server+": "+e.text
+	switch e.word {
+	case wordTimeout:
 		code = CodeTimeout
+	case wordTaskEnded, wordRevoked:
+		code, text = CodeDenied, e.text // it is not the server's doing
 	}
-	r := refuse(http.StatusOK, code, "server "+server+": "+e.text)
+	r := refuse(http.StatusOK, code, text)
 	r.data = canon.ObjectValue(
 		canon.Member{Name: "codes", Value: canon.ArrayValue(canon.StringValue(e.word))},
 		canon.Member{Name: "sent", Value: canon.BoolValue(e.sent)})

@@ -26,6 +26,10 @@ type fakeGate struct {
 	decide func(gateway.Request) sallyport.Decision
 	// hide, if set, hides tools.
 	hide func(server, tool string) bool
+	// lend, if set, lends what is no call's.
+	lend func(task sallyport.ID, server string) (*gateway.Lent, error)
+	// lent, if set, is what a decided call has.
+	lent func(gateway.Request) *gateway.Lent
 	hold time.Duration // how long an ask waits before it is permitted
 
 	mu       sync.Mutex
@@ -37,6 +41,46 @@ type fakeGate struct {
 	heard    []string
 	deaf     error // of Hear
 	ended    map[sallyport.ID]chan struct{}
+	secrets  []gateway.Secret // of every task
+	number   uint64           // of what they are
+	echoed   []string
+}
+
+func (g *fakeGate) Lend(_ context.Context, task sallyport.ID, server string) (*gateway.Lent, error) {
+	if g.lend == nil {
+		return nil, nil
+	}
+	return g.lend(task, server)
+}
+
+func (g *fakeGate) Live(sallyport.ID) ([]gateway.Secret, uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.secrets, g.number
+}
+
+// keep makes secrets known as those of living leases.
+func (g *fakeGate) keep(secrets ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.number++
+	g.secrets = nil
+	for _, s := range secrets {
+		g.secrets = append(g.secrets, gateway.NewSecret(gateway.CredentialKind, s))
+	}
+}
+
+func (g *fakeGate) Echoed(_ context.Context, task sallyport.ID, server string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.echoed = append(g.echoed, string(task)+" "+server)
+}
+
+// echoes are the servers that sent a credential back, once for each message.
+func (g *fakeGate) echoes() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]string(nil), g.echoed...)
 }
 
 func (g *fakeGate) Do(ctx context.Context, who identity.Verified, req gateway.Request, act func(context.Context, *gateway.Passage) gateway.Outcome) (gateway.Decided, error) {
@@ -49,6 +93,9 @@ func (g *fakeGate) Do(ctx context.Context, who identity.Verified, req gateway.Re
 	p.Decision = sallyport.Decision{Verdict: sallyport.Permit, Forward: true}
 	if g.decide != nil {
 		p.Decision = g.decide(req)
+	}
+	if g.lent != nil {
+		p.Lent = g.lent(req)
 	}
 	g.mu.Lock()
 	g.requests = append(g.requests, req)

@@ -3,6 +3,7 @@ package mcp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"mime"
@@ -13,7 +14,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/gateway"
 )
 
 // httpClient is the way to one Streamable HTTP server. It uses no proxy of
@@ -24,10 +27,14 @@ type httpClient struct {
 	srv    *server
 	client *http.Client
 	url    string
+
+	mu     sync.Mutex // guards what follows
+	leases map[sallyport.ID]*leased
 }
 
-func newHTTPClient(s *server) *httpClient {
-	t := &http.Transport{
+func newTransport(s *server) *http.Transport {
+	return &http.Transport{
+		TLSClientConfig:     &tls.Config{RootCAs: s.Roots},
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
 		MaxIdleConnsPerHost: 256,
@@ -36,28 +43,42 @@ func newHTTPClient(s *server) *httpClient {
 		DisableCompression:  true,
 		ForceAttemptHTTP2:   true,
 	}
-	return &httpClient{srv: s, url: s.URL.String(), client: &http.Client{
-		Transport: t,
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			first := via[0]
-			if len(via) > 3 || req.Method != first.Method || !sameOrigin(req.URL, first.URL) {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
-	}}
 }
+
+func newHTTPClient(s *server) *httpClient {
+	client := &http.Client{Transport: newTransport(s), CheckRedirect: sameRedirect}
+	if s.inject != nil {
+		client.CheckRedirect = noRedirect
+	}
+	return &httpClient{srv: s, url: s.URL.String(), client: client}
+}
+
+func sameRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0]
+	if len(via) > 3 || req.Method != first.Method || !sameOrigin(req.URL, first.URL) {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// noRedirect is for requests with a credential: it was put into this one.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
 // httpConn is a client's session with an HTTP server, or the lack of one.
 type httpConn struct {
 	*httpClient
-	mu      sync.Mutex
-	session string // the server's id of it
-	stop    func() // ends the standalone stream, where the gateway reads it
-	version string // of the legacy era, as agreed on
+	h    *Handler
+	room *room // whose credential it uses
+
+	mu      sync.Mutex // guards what follows
+	session string     // the server's id of it
+	stop    func()     // ends the standalone stream, where the gateway reads it
+	version string     // of the legacy era, as agreed on
 }
+
+func (c *httpConn) home() *room { return c.room }
 
 func (c *httpConn) setSession(id string) {
 	c.mu.Lock()
@@ -100,11 +121,44 @@ func (c *httpConn) request(ctx context.Context, method string, body []byte, h ht
 	return r, nil
 }
 
+// send makes a request, puts the credential into it and sends it; once more if
+// the server wants a nonce in the proof.
+func (c *httpConn) send(ctx context.Context, method string, body []byte, h http.Header, lent *gateway.Lent) (*http.Response, error) {
+	client, in := c.client, c.srv.inject
+	if in != nil && in.MTLS {
+		var err error
+		if client, err = c.withCertificate(lent, c.h.ctx.Done()); err != nil {
+			return nil, err
+		}
+	}
+	for again := false; ; again = true {
+		req, err := c.request(ctx, method, body, h)
+		if err != nil {
+			return nil, err
+		}
+		if in != nil {
+			if err := in.into(req, body, lent.Credential, time.Now()); err != nil {
+				return nil, err
+			}
+		}
+		resp, err := client.Do(req)
+		if err != nil || !in.challenged(resp) || again {
+			return resp, err
+		}
+		resp.Body.Close()
+	}
+}
+
 var errFirstByte = errors.New("no answer within the server's time")
 
 // ask posts a request.
 func (c *httpConn) ask(ctx context.Context, out outgoing, side sink) (reply, error) {
+	lent, err := c.h.borrow(ctx, c.room, c.srv, out.passage)
+	if err != nil {
+		return reply{}, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	defer c.h.watch(c.room.task, lent, cancel)()
 	drained := false
 	defer func() {
 		if !drained {
@@ -113,19 +167,15 @@ func (c *httpConn) ask(ctx context.Context, out outgoing, side sink) (reply, err
 	}()
 	connected := false
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
-	req, err := c.request(traced, http.MethodPost, out.body, out.header)
-	if err != nil {
-		return reply{}, err
-	}
 	late := time.AfterFunc(c.srv.FirstByte, func() { cancel(errFirstByte) })
 	defer late.Stop()
-	resp, err := c.client.Do(req)
+	resp, err := c.send(traced, http.MethodPost, out.body, out.header, lent)
 	if err != nil {
-		return reply{}, c.fail(ctx, err, connected)
+		return reply{}, c.fail(ctx, err, connected, lent)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
-		return c.status(ctx, resp)
+		return c.status(ctx, resp, lent)
 	}
 	if out.begin != nil {
 		out.begin(resp.Header.Get(headerSession))
@@ -136,7 +186,7 @@ func (c *httpConn) ask(ctx context.Context, out outgoing, side sink) (reply, err
 		defer resp.Body.Close()
 		body, err := readBounded(resp.Body, resp.ContentLength)
 		if err != nil {
-			return reply{}, c.fail(ctx, err, true)
+			return reply{}, c.fail(ctx, err, true, lent)
 		}
 		env, err := readEnvelope(body)
 		if err != nil {
@@ -161,7 +211,7 @@ func (c *httpConn) ask(ctx context.Context, out outgoing, side sink) (reply, err
 			}
 			if err != nil {
 				resp.Body.Close()
-				return reply{}, c.fail(ctx, err, true)
+				return reply{}, c.fail(ctx, err, true, lent)
 			}
 			resumable = resumable || ev.id != ""
 			if len(ev.data) == 0 {
@@ -186,7 +236,18 @@ func (c *httpConn) ask(ctx context.Context, out outgoing, side sink) (reply, err
 		}
 	}
 	resp.Body.Close()
-	return reply{}, &upstreamError{word: wordGarbage, text: "answered with the media type " + quoteShort(media), sent: true}
+	return reply{}, wrongMedia(media)
+}
+
+// wrongMedia names a media type only if it is a common one: a server may write
+// anything there.
+func wrongMedia(media string) *upstreamError {
+	switch media {
+	case "text/html", "text/plain", "application/json", "application/octet-stream", "text/event-stream":
+	default:
+		media = "which is none of MCP"
+	}
+	return &upstreamError{word: wordGarbage, text: "answered with the media type " + media, sent: true}
 }
 
 // drain reads a response to its end, so that its connection can be used
@@ -224,7 +285,7 @@ func answers(env *envelope, id canon.Value) bool {
 }
 
 // status reads what a server answers with another status than 200.
-func (c *httpConn) status(ctx context.Context, resp *http.Response) (reply, error) {
+func (c *httpConn) status(ctx context.Context, resp *http.Response, lent *gateway.Lent) (reply, error) {
 	switch code := resp.StatusCode; {
 	case code == http.StatusAccepted || code == http.StatusNoContent:
 		return reply{status: code}, nil
@@ -238,7 +299,7 @@ func (c *httpConn) status(ctx context.Context, resp *http.Response) (reply, erro
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil {
-		return reply{}, c.fail(ctx, err, true)
+		return reply{}, c.fail(ctx, err, true, lent)
 	}
 	a := reply{status: resp.StatusCode, ctype: "text/plain; charset=utf-8", body: body}
 	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media == "application/json" {
@@ -251,15 +312,17 @@ func (c *httpConn) status(ctx context.Context, resp *http.Response) (reply, erro
 }
 
 // fail says what a transport error means.
-func (c *httpConn) fail(ctx context.Context, err error, sent bool) *upstreamError {
+func (c *httpConn) fail(ctx context.Context, err error, sent bool, lent *gateway.Lent) *upstreamError {
 	var e *upstreamError
-	switch cause := context.Cause(ctx); {
-	case errors.As(err, &e):
+	if errors.As(err, &e) {
 		return e
+	}
+	err = c.h.hide(c.room, lent, err)
+	switch cause := context.Cause(ctx); {
 	case cause == errFirstByte:
 		return &upstreamError{word: wordTimeout, text: "did not answer in time", sent: sent, err: err}
 	case cause != nil:
-		return &upstreamError{word: wordCancelled, text: "the request was cancelled", sent: sent, err: err}
+		return interrupted(ctx, sent, err)
 	case !sent:
 		return &upstreamError{word: wordUnreachable, text: "cannot be reached", err: err}
 	}
@@ -268,39 +331,45 @@ func (c *httpConn) fail(ctx context.Context, err error, sent bool) *upstreamErro
 
 // tell posts a notification or a response.
 func (c *httpConn) tell(ctx context.Context, out outgoing) (reply, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.srv.FirstByte, errFirstByte)
-	defer cancel()
-	req, err := c.request(ctx, http.MethodPost, out.body, out.header)
+	lent, err := c.h.borrow(ctx, c.room, c.srv, nil)
 	if err != nil {
 		return reply{}, err
 	}
-	resp, err := c.client.Do(req)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer c.h.watch(c.room.task, lent, cancel)()
+	late := time.AfterFunc(c.srv.FirstByte, func() { cancel(errFirstByte) })
+	defer late.Stop()
+	resp, err := c.send(ctx, http.MethodPost, out.body, out.header, lent)
 	if err != nil {
-		return reply{}, c.fail(ctx, err, true)
+		return reply{}, c.fail(ctx, err, true, lent)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK {
 		return reply{status: http.StatusAccepted}, nil
 	}
-	return c.status(ctx, resp)
+	return c.status(ctx, resp, lent)
 }
 
 // listen opens the standalone stream, or resumes one.
 func (c *httpConn) listen(ctx context.Context, h http.Header, head func(), side sink) (reply, error) {
-	req, err := c.request(ctx, http.MethodGet, nil, h)
+	lent, err := c.h.borrow(ctx, c.room, c.srv, nil)
 	if err != nil {
 		return reply{}, err
 	}
-	resp, err := c.client.Do(req)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer c.h.watch(c.room.task, lent, cancel)()
+	resp, err := c.send(ctx, http.MethodGet, nil, h, lent)
 	if err != nil {
-		return reply{}, c.fail(ctx, err, true)
+		return reply{}, c.fail(ctx, err, true, lent)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return c.status(ctx, resp)
+		return c.status(ctx, resp, lent)
 	}
 	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media != "text/event-stream" {
-		return reply{}, &upstreamError{word: wordGarbage, text: "answered with the media type " + quoteShort(media), sent: true}
+		return reply{}, wrongMedia(media)
 	}
 	head()
 	events := newEventReader(resp.Body)
@@ -311,7 +380,7 @@ func (c *httpConn) listen(ctx context.Context, h http.Header, head func(), side 
 			return reply{}, errStreamEnded
 		}
 		if err != nil {
-			return reply{}, c.fail(ctx, err, true)
+			return reply{}, c.fail(ctx, err, true, lent)
 		}
 		var env envelope
 		if len(ev.data) > 0 {
@@ -336,14 +405,15 @@ func (c *httpConn) end() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endWait)
 	defer cancel()
-	req, err := c.request(ctx, http.MethodDelete, nil, nil)
-	if err != nil {
-		return
+	// A task that has ended has no credential any more to say goodbye with.
+	lent, err := c.h.borrow(ctx, c.room, c.srv, nil)
+	if err == nil {
+		var resp *http.Response
+		if resp, err = c.send(ctx, http.MethodDelete, nil, nil, lent); err == nil {
+			resp.Body.Close()
+		}
 	}
 	c.setSession("")
-	if resp, err := c.client.Do(req); err == nil {
-		resp.Body.Close()
-	}
 }
 
 // readBounded reads a body whole, within the limits of a result.

@@ -20,8 +20,8 @@ func (h *Handler) Discover(ctx context.Context, name string) error {
 	srv.learning.Lock()
 	defer srv.learning.Unlock()
 	if err := h.discover(ctx, srv); err != nil {
-		e := sallyport.Errorf(sallyport.EUnavailable, asUpstream(err).word, "server %s: %s", name, asUpstream(err).text)
-		e.Err = err
+		e := sallyport.Errorf(sallyport.EUnavailable, asUpstream(err).word, "server %s: %s", name, h.hideText(&room{}, nil, asUpstream(err).text))
+		e.Err = h.hide(&room{}, nil, err)
 		return e
 	}
 	return nil
@@ -37,14 +37,14 @@ func (h *Handler) learn(ctx context.Context, srv *server) {
 	}
 	srv.tried = time.Now()
 	if err := h.discover(ctx, srv); err != nil {
-		h.Log.Warn("mcp: the server's tools could not be listed", "server", srv.Name, "error", err)
+		h.Log.Warn("mcp: the server's tools could not be listed", "server", srv.Name, "error", h.hide(&room{}, nil, err))
 	}
 }
 
 func (h *Handler) discover(ctx context.Context, srv *server) error {
 	ctx, cancel := context.WithTimeout(ctx, learnWait)
 	defer cancel()
-	c, err := h.dial(&room{ctx: h.ctx}, srv)
+	c, err := h.dial(ctx, &room{ctx: h.ctx}, srv)
 	if err != nil {
 		return err
 	}
@@ -60,11 +60,18 @@ func (h *Handler) discover(ctx context.Context, srv *server) error {
 }
 
 // dial makes a conn of the gateway's own.
-func (h *Handler) dial(r *room, srv *server) (conn, error) {
-	if srv.http != nil {
-		return &httpConn{httpClient: srv.http}, nil
+func (h *Handler) dial(ctx context.Context, r *room, srv *server) (conn, error) {
+	switch {
+	case srv.http != nil:
+		return h.httpConn(r, srv), nil
+	case srv.Local != nil:
+		return h.localConn(r, srv), nil
 	}
-	return h.spawn(r, srv)
+	return h.spawn(ctx, r, srv)
+}
+
+func (h *Handler) httpConn(r *room, srv *server) *httpConn {
+	return &httpConn{httpClient: srv.http, h: h, room: r}
 }
 
 // changed looks again at the tools of a server that said they changed. Those
@@ -85,7 +92,7 @@ func (h *Handler) changed(srv *server, c conn) {
 			}
 			cancel()
 			if err != nil {
-				h.Log.Warn("mcp: changed tools could not be listed", "server", srv.Name, "error", err)
+				h.Log.Warn("mcp: changed tools could not be listed", "server", srv.Name, "error", h.hide(c.home(), nil, err))
 			}
 			if srv.changes.CompareAndSwap(seen, 0) {
 				return
@@ -187,6 +194,7 @@ func (h *Handler) own(ctx context.Context, srv *server, c conn, method string, p
 	if err != nil {
 		return canon.Value{}, err
 	}
+	a = h.cleaner(c.home(), srv, "").reply(a)
 	if a.failed() {
 		if !a.env.fault.ok() {
 			return canon.Value{}, &answeredError{code: 0, text: http.StatusText(a.status)}

@@ -38,6 +38,9 @@ const (
 	// maxStderr bounds what is logged of a child's standard error, in bytes.
 	maxStderr = 256 << 10
 
+	// maxAgentConns bounds the connections to one child's ssh-agent.
+	maxAgentConns = 32
+
 	defaultKeepAlive = 15 * time.Second
 	defaultFirstByte = 2 * time.Minute
 	// writeWait is how long a client may take to accept a write; a client

@@ -89,7 +89,9 @@ func (x *exchange) direct() (conn, error) {
 		return nil, &upstreamError{word: wordUnreachable, text: "is not started for a task that has ended"}
 	}
 	return l.get(func() (conn, error) {
-		c, err := x.h.spawn(x.room, x.srv)
+		ctx, stop := x.span()
+		defer stop()
+		c, err := x.h.spawn(ctx, x.room, x.srv)
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +118,7 @@ func (x *exchange) linked(srv *server) (conn, error) {
 	return l.get(func() (conn, error) {
 		ctx, cancel := context.WithTimeout(x.room.ctx, learnWait)
 		defer cancel()
-		c, err := x.h.dial(x.room, srv)
+		c, err := x.h.dial(ctx, x.room, srv)
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +147,7 @@ func (h *Handler) besides(r *room, sess *session, srv *server, c conn) {
 	if sess != nil {
 		emit = sess.hub.add
 	}
-	side := h.filter(filterFor{srv: srv, conn: c, sess: sess, rename: true, emit: emit, task: r.task, red: h.vault(r, r.lastToken()).Redactor()})
+	side := h.filter(filterFor{srv: srv, conn: c, sess: sess, rename: true, emit: emit, task: r.task, clean: h.cleaner(r, srv, "")})
 	switch c := c.(type) {
 	case *child:
 		c.setBeside(side)
@@ -162,7 +164,7 @@ func (h *Handler) besides(r *room, sess *session, srv *server, c conn) {
 			// asked again before its next use.
 			_, err := c.listen(ctx, http.Header{}, func() {}, side)
 			if err != nil && err != errStreamEnded && ctx.Err() == nil {
-				h.Log.Info("mcp: standalone stream ended", "server", srv.Name, "error", err)
+				h.Log.Info("mcp: standalone stream ended", "server", srv.Name, "error", h.hide(r, nil, err))
 			}
 		}()
 	}

@@ -16,6 +16,7 @@ package mcp
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -41,6 +42,9 @@ type Gate interface {
 	CheckLive(ctx context.Context, who identity.Verified) error
 	Ended(task sallyport.ID) <-chan struct{}
 	Hear(task sallyport.ID, server, tool string, text ...[]byte) error
+	Lend(ctx context.Context, task sallyport.ID, server string) (*gateway.Lent, error)
+	Live(task sallyport.ID) ([]gateway.Secret, uint64)
+	Echoed(ctx context.Context, task sallyport.ID, server string)
 }
 
 // Config is what a Handler needs. Gateway, Public and Servers must be set.
@@ -73,8 +77,8 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Server is one MCP server behind the gateway, reached at a URL or by a
-// command.
+// Server is one MCP server behind the gateway: reached at a URL, run by a
+// command, or Local.
 type Server struct {
 	// Name is the name in the registry: letters, digits, '-', '.' and single
 	// '_'.
@@ -83,6 +87,9 @@ type Server struct {
 	URL *url.URL
 	// Header is sent with each request to URL.
 	Header http.Header
+	// Roots are the certificate authorities that URL's certificate may be of;
+	// nil: the system's.
+	Roots *x509.CertPool
 	// Command is the program and its arguments, for a stdio server. Each
 	// task runs its own.
 	Command []string
@@ -91,6 +98,11 @@ type Server struct {
 	Env []string
 	// Dir is the child's working directory; "": its HOME.
 	Dir string
+	// Local is the server itself, in the gateway's own process.
+	Local Local
+	// Inject says how the server's credential is used; nil: not at all. A
+	// Local has it with each call.
+	Inject *Inject
 	// ClientFeatures are what the server may ask of the client: sampling,
 	// elicitation, roots. Nil: elicitation.
 	ClientFeatures []string
@@ -108,10 +120,11 @@ type Handler struct {
 	origins map[string]bool
 	servers map[string]*server
 	names   []string // of the servers, in order of configuration
-	secrets *gateway.Vault
-	ctx     context.Context
-	cancel  context.CancelFunc
-	kids    sync.WaitGroup // child processes
+	// standing are the secrets that the servers are configured with.
+	standing []gateway.Secret
+	ctx      context.Context
+	cancel   context.CancelFunc
+	kids     sync.WaitGroup // child processes
 
 	mu    sync.Mutex // guards rooms
 	rooms map[sallyport.ID]*room
@@ -121,6 +134,7 @@ type Handler struct {
 type server struct {
 	Server
 	features map[string]bool
+	inject   *injection
 	http     *httpClient
 	modern   atomic.Bool // it speaks only the modern era
 	headers  atomic.Pointer[map[string][]paramHeader]
@@ -165,7 +179,13 @@ func New(c Config) (*Handler, error) {
 		if h.servers[s.Name] != nil {
 			return bad("server %q is configured twice", s.Name)
 		}
-		if (s.URL == nil) == (len(s.Command) == 0) {
+		kinds := 0
+		for _, is := range []bool{s.URL != nil, len(s.Command) > 0, s.Local != nil} {
+			if is {
+				kinds++
+			}
+		}
+		if kinds != 1 {
 			return bad("server %q needs either a URL or a command", s.Name)
 		}
 		srv := &server{Server: s, features: map[string]bool{}}
@@ -181,17 +201,19 @@ func New(c Config) (*Handler, error) {
 		if srv.FirstByte <= 0 {
 			srv.FirstByte = defaultFirstByte
 		}
+		var err error
+		if srv.inject, err = newInjection(&s); err != nil {
+			return bad("server %q: %v", s.Name, err)
+		}
 		if s.URL != nil {
 			srv.http = newHTTPClient(srv)
 		}
 		h.servers[s.Name] = srv
 		h.names = append(h.names, s.Name)
 	}
-	var secrets []gateway.Secret
 	for _, s := range c.Servers {
-		secrets = append(secrets, s.secrets()...)
+		h.standing = append(h.standing, s.secrets()...)
 	}
-	h.secrets = gateway.NewVault(h.base, secrets...)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, nil
 }
@@ -207,7 +229,7 @@ func (h *Handler) Close() {
 	}
 	h.mu.Unlock()
 	for _, r := range rooms {
-		r.end()
+		r.end(errClosing)
 	}
 	buried := make(chan struct{})
 	go func() {
@@ -231,6 +253,9 @@ func serverName(s string) bool {
 	}
 	return s != "." && s != ".."
 }
+
+// program reports whether the server is a child process.
+func (s *server) program() bool { return len(s.Command) > 0 }
 
 // separator stands between a server's name and its tool's where all servers
 // share one endpoint.

@@ -174,7 +174,7 @@ func (x *exchange) mirrored() []paramHeader {
 	if srv == nil {
 		return nil
 	}
-	if !srv.learned.Load() && srv.http != nil {
+	if !srv.learned.Load() && !srv.program() {
 		x.h.learn(x.r.Context(), srv)
 	}
 	return srv.bindings(tool)
@@ -214,7 +214,7 @@ func (x *exchange) response() {
 func (x *exchange) acknowledge(a reply, err error) {
 	switch {
 	case err != nil:
-		r := asUpstream(err).refusal(x.serverName())
+		r := x.refusal(x.serverName(), asUpstream(err))
 		r.status = http.StatusBadGateway
 		x.out.refuse(canon.Value{}, r)
 	case a.status >= 300:
@@ -287,7 +287,9 @@ func (x *exchange) conn() (conn, error) {
 	case x.sess != nil:
 		return x.sess.conn, nil
 	case x.srv.http != nil:
-		return &httpConn{httpClient: x.srv.http}, nil
+		return x.h.httpConn(x.room, x.srv), nil
+	case x.modern && x.srv.Local != nil:
+		return x.h.localConn(x.room, x.srv), nil
 	case x.modern:
 		return x.direct()
 	}
@@ -347,8 +349,8 @@ func (x *exchange) ask(out outgoing) (reply, bool) {
 	ctx, stop := x.span()
 	defer stop()
 	x.out.keepAlive()
-	red := x.redactor()
-	a, err := c.ask(ctx, out, x.sink(c, "", red))
+	clean := x.cleaner(x.srv)
+	a, err := c.ask(ctx, out, x.sink(c, "", clean))
 	if err != nil {
 		x.failed(x.srv, asUpstream(err))
 		return reply{}, false
@@ -356,7 +358,7 @@ func (x *exchange) ask(out outgoing) (reply, bool) {
 	if dead(a) && x.sess != nil {
 		x.room.drop(x.sess)
 	}
-	return x.h.clean(a, red, x.srv.Name), true
+	return clean.reply(a), true
 }
 
 var noSession = refuse(http.StatusBadRequest, codeInvalidRequest, "Mcp-Session-Id is missing; start with initialize")
@@ -380,15 +382,23 @@ func (x *exchange) failed(srv *server, e *upstreamError) {
 	if e.word == wordCancelled {
 		level = slog.LevelDebug
 	}
-	x.h.Log.Log(x.r.Context(), level, "mcp: upstream failed", "server", name, "task", x.who.Task(), "word", e.word, "error", e)
-	x.out.refuse(x.msg.ID, e.refusal(name))
+	x.h.Log.Log(x.r.Context(), level, "mcp: upstream failed", "server", name, "task", x.who.Task(), "word", e.word, "error", x.h.hide(x.room, nil, e))
+	x.out.refuse(x.msg.ID, x.refusal(name, e))
+}
+
+// refusal says a server's failure to the client. What it quotes of the server
+// holds no secret.
+func (x *exchange) refusal(server string, e *upstreamError) *refusal {
+	clear := *e
+	clear.text = x.h.hideText(x.room, nil, e.text)
+	return clear.refusal(server)
 }
 
 // span returns a context that ends with the client's request and the task.
 func (x *exchange) span() (context.Context, func()) {
-	ctx, cancel := context.WithCancel(x.r.Context())
-	stop := context.AfterFunc(x.room.ctx, cancel)
-	return ctx, func() { stop(); cancel() }
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	stop := context.AfterFunc(x.room.ctx, func() { cancel(context.Cause(x.room.ctx)) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // forwardable is the message with the client capabilities taken out that the

@@ -19,7 +19,7 @@ type room struct {
 	task   sallyport.ID
 	stdio  bool // some server is a child process
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 
 	mu       sync.Mutex // guards what follows
 	sessions map[string]*session
@@ -27,9 +27,14 @@ type room struct {
 	owners   map[string]*server // of resource addresses and templates, as lists named them
 	inflight map[string]context.CancelFunc
 	ended    bool
-	vault    *gateway.Vault // knows token, the one that was used last
-	token    string
+	tokens   []string       // that the task called with, the last few
+	vault    *gateway.Vault // knows tokens, and what was live
+	live     uint64
 }
+
+// maxTokens bounds the tokens of one task that are looked for in answers: a
+// task has one, and a new one for the last minutes of the old.
+const maxTokens = 4
 
 // session is a client's legacy session. It belongs to one task, and its id
 // authenticates nothing.
@@ -72,51 +77,46 @@ func (h *Handler) room(task sallyport.ID) *room {
 	}
 	r := &room{task: task, sessions: map[string]*session{}, links: map[linkKey]*link{}, owners: map[string]*server{}, inflight: map[string]context.CancelFunc{}}
 	for _, s := range h.servers {
-		r.stdio = r.stdio || s.http == nil
+		r.stdio = r.stdio || s.program()
 	}
-	r.ctx, r.cancel = context.WithCancel(h.ctx)
+	r.ctx, r.cancel = context.WithCancelCause(h.ctx)
 	h.rooms[task] = r
 	go func() {
+		why := errTaskEnded
 		select {
 		case <-ended:
 		case <-h.ctx.Done():
+			why = errClosing
 		}
 		h.mu.Lock()
 		delete(h.rooms, task)
 		h.mu.Unlock()
-		r.end()
+		r.end(why)
 	}()
 	return r
 }
 
+// errClosing ends what is under way when the gateway stops.
+var errClosing = &upstreamError{word: wordCancelled, text: "the gateway is stopping", sent: true}
+
 // end ends all that hangs on the task.
-func (r *room) end() {
+func (r *room) end(why *upstreamError) {
 	r.mu.Lock()
 	r.ended = true
-	var conns []conn
 	sessions := slices.Collect(maps.Values(r.sessions))
-	for _, l := range r.links {
-		if c := l.current(); c != nil {
-			conns = append(conns, c)
-		}
-	}
+	links := slices.Collect(maps.Values(r.links))
 	clear(r.sessions)
 	clear(r.links)
 	r.mu.Unlock()
-	r.cancel() // kills the children
-	for _, c := range conns {
-		c.end()
+	r.cancel(why) // kills the children, and ends what is being opened
+	for _, l := range links {
+		if c := l.current(); c != nil {
+			c.end()
+		}
 	}
 	for _, s := range sessions {
 		s.close()
 	}
-}
-
-// lastToken is the token that the task used last.
-func (r *room) lastToken() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.token
 }
 
 // conns returns what the session holds open.
@@ -153,6 +153,12 @@ func (r *room) session(id string, srv *server) *session {
 	if s == nil || s.srv != srv {
 		return nil
 	}
+	if kid, ok := s.conn.(*child); ok && kid.dead() == errRevoked {
+		// Its credential is gone. The client opens another session, with
+		// another child that has another.
+		delete(r.sessions, id)
+		return nil
+	}
 	s.mu.Lock()
 	s.used = time.Now()
 	s.mu.Unlock()
@@ -167,7 +173,7 @@ func (r *room) add(srv *server, c conn) (*session, bool) {
 		s.hub = newHub()
 	}
 	limit := maxSessions
-	if srv != nil && srv.http == nil || srv == nil && r.stdio {
+	if srv != nil && srv.program() || srv == nil && r.stdio {
 		limit = maxChildren
 	}
 	r.mu.Lock()

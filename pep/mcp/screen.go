@@ -2,6 +2,9 @@ package mcp
 
 import (
 	"bytes"
+	"errors"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sallyport-dev/sallyport"
@@ -44,67 +47,164 @@ func (s *Server) secrets() []gateway.Secret {
 }
 
 // vault finds the secrets that a task's agent must not read back: those of
-// the servers, and the token that it called with.
+// the servers, of its leases as they are now, and the tokens that it called
+// with; token is one of them, or "".
 func (h *Handler) vault(r *room, token string) *gateway.Vault {
-	if r == nil || token == "" {
-		return h.secrets
-	}
+	live, n := h.Gateway.Live(r.task)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.vault == nil || r.token != token {
-		var all []gateway.Secret
-		for _, s := range h.servers {
-			all = append(all, s.Server.secrets()...)
+	if token != "" && !slices.Contains(r.tokens, token) {
+		r.tokens = append(r.tokens, token)
+		r.tokens = r.tokens[max(0, len(r.tokens)-maxTokens):]
+		r.vault = nil
+	}
+	if r.vault == nil || r.live != n {
+		all := append(slices.Clone(h.standing), live...)
+		for _, t := range r.tokens {
+			all = append(all, gateway.NewSecret("task-token", t))
 		}
-		r.vault, r.token = gateway.NewVault(h.base, append(all, gateway.NewSecret("task-token", token))...), token
+		r.vault, r.live = gateway.NewVault(h.base, all...), n
 	}
 	return r.vault
 }
 
-// redactor begins the messages of one server to one client.
-func (x *exchange) redactor() *gateway.Redactor { return x.h.vault(x.room, x.bearer).Redactor() }
+// hideText takes secrets out of a text for a log or an error: those of the
+// task, and lent, if it is not nil.
+func (h *Handler) hideText(r *room, lent *gateway.Lent, text string) string {
+	clean, _ := h.vault(r, "").Redactor().Text([]byte(text))
+	if lent != nil && lent.Credential != nil {
+		var parts []gateway.Secret
+		for _, s := range lent.Credential.Secrets {
+			parts = append(parts, gateway.NewSecret(gateway.CredentialKind, s.UnsafeString()))
+		}
+		clean, _ = gateway.NewVault("", parts...).Redactor().Text(clean)
+	}
+	return string(clean)
+}
 
-// clean takes secrets out of an answer.
-func (h *Handler) clean(a reply, red *gateway.Redactor, server string) reply {
-	if len(a.body) == 0 {
+// hide is hideText for an error, which loses its type, and the URL of the
+// request that failed: it may have a credential in its query.
+func (h *Handler) hide(r *room, lent *gateway.Lent, err error) error {
+	if err == nil {
+		return nil
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return errors.New(h.hideText(r, lent, err.Error()))
+}
+
+// cleaner takes secrets out of the messages that one server sends to one task.
+type cleaner struct {
+	h    *Handler
+	room *room
+	srv  *server
+	red  *gateway.Redactor
+}
+
+func (h *Handler) cleaner(r *room, srv *server, token string) *cleaner {
+	return &cleaner{h, r, srv, h.vault(r, token).Redactor()}
+}
+
+// cleaner begins the messages of one server to this client.
+func (x *exchange) cleaner(srv *server) *cleaner { return x.h.cleaner(x.room, srv, x.bearer) }
+
+// fresh is the redactor with the secrets that there are now: a stream outlives
+// many credentials.
+func (c *cleaner) fresh() *gateway.Redactor {
+	c.red.Use(c.h.vault(c.room, ""))
+	return c.red
+}
+
+// found notes what was taken out of one message. That a server sends a
+// credential back is for the gateway to know.
+func (c *cleaner) found(kinds []string) {
+	if len(kinds) == 0 {
+		return
+	}
+	slices.Sort(kinds)
+	kinds = slices.Compact(kinds)
+	c.h.Log.Warn("mcp: secrets were taken out of what a server sent", "server", c.srv.Name, "task", c.room.task, "kinds", strings.Join(kinds, ", "))
+	if c.room.task != "" && slices.Contains(kinds, gateway.CredentialKind) {
+		c.h.Gateway.Echoed(c.h.ctx, c.room.task, c.srv.Name)
+	}
+}
+
+// names takes an event's names out that hold a secret.
+func (c *cleaner) names(ev *event) []string {
+	var kinds []string
+	for _, name := range []*string{&ev.id, &ev.name, &ev.retry} {
+		if *name == "" {
+			continue
+		}
+		if got := c.red.Find([]byte(*name)); got != nil {
+			kinds = append(kinds, got...)
+			*name = ""
+		}
+	}
+	ev.hasID = ev.hasID && ev.id != ""
+	return kinds
+}
+
+// event cleans an event and its message. It returns false if the message was
+// changed and cannot be read any more.
+func (c *cleaner) event(ev *event) (env envelope, changed, ok bool) {
+	red := c.fresh()
+	kinds := c.names(ev)
+	defer func() { c.found(kinds) }()
+	if len(ev.data) == 0 {
+		return envelope{}, false, true
+	}
+	data, inside := red.Message(ev.data)
+	if inside == nil {
+		return envelope{}, false, true
+	}
+	kinds = append(kinds, inside...)
+	env, err := readEnvelope(data)
+	if err != nil {
+		return envelope{}, true, false
+	}
+	ev.data = data
+	return env, true, true
+}
+
+// reply cleans an answer.
+func (c *cleaner) reply(a reply) reply {
+	if len(a.body) == 0 && !a.event {
 		return a
 	}
-	var kinds []string
-	if a.env.result.ok() || a.env.fault.ok() {
-		if a.body, kinds = red.Message(a.body); kinds == nil {
-			return a
-		}
+	red := c.fresh()
+	kinds := c.names(&a.ev)
+	defer func() { c.found(kinds) }()
+	var inside []string
+	if a.env.raw == nil {
+		a.body, inside = red.Text(a.body)
+	} else if a.body, inside = red.Message(a.body); inside != nil {
 		env, err := readEnvelope(a.body)
 		if err != nil {
 			// It was read before, and only strings have changed since.
 			a.body, env = nil, envelope{}
 		}
 		a.env = env
-	} else if a.body, kinds = red.Text(a.body); kinds == nil {
-		return a
 	}
-	h.redacted(server, kinds)
+	kinds = append(kinds, inside...)
 	return a
-}
-
-func (h *Handler) redacted(server string, kinds []string) {
-	h.Log.Warn("mcp: secrets were taken out of what a server sent", "server", server, "kinds", strings.Join(kinds, ", "))
 }
 
 // screen takes secrets out of a message that a server sends of its own accord,
 // and notes its text before the client has it. It reports false for a message
 // that must not go on.
 func (h *Handler) screen(f *filterFor, ev *event, env *envelope) bool {
-	if f.red == nil {
+	if f.clean == nil {
 		return true // nobody reads it
 	}
-	if data, kinds := f.red.Message(ev.data); kinds != nil {
-		again, err := readEnvelope(data)
-		if err != nil {
-			return false
-		}
-		ev.data, *env = data, again
-		h.redacted(f.srv.Name, kinds)
+	again, changed, ok := f.clean.event(ev)
+	if !ok {
+		return false
+	}
+	if changed {
+		*env = again
 	}
 	if err := h.Gateway.Hear(f.task, f.srv.Name, f.tool, said(*env)...); err != nil {
 		h.Log.Error("mcp: a message of a server is not passed on", "server", f.srv.Name, "task", f.task, "error", err)
@@ -266,7 +366,7 @@ func (x *exchange) named(srv *server, method string, entries []canon.Value) erro
 // obliged makes what meets the obligations of a decision: kinds of values that
 // are taken out of the result ("redact:email"). It reports false if there is one
 // that it does not know.
-func (x *exchange) obliged(d sallyport.Decision) (*gateway.Redactor, bool) {
+func (x *exchange) obliged(srv *server, d sallyport.Decision) (*cleaner, bool) {
 	kinds, ok := gateway.RedactKinds(d.Obligations)
-	return x.h.vault(x.room, x.bearer).Redactor(kinds...), ok
+	return &cleaner{x.h, x.room, srv, x.h.vault(x.room, x.bearer).Redactor(kinds...)}, ok
 }

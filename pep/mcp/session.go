@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/canon"
-	"github.com/sallyport-dev/sallyport/gateway"
 )
 
 // initialize opens a legacy session.
@@ -24,8 +23,9 @@ func (x *exchange) initialize() {
 		}
 		return ok
 	}
-	if x.srv.http != nil {
-		hc := &httpConn{httpClient: x.srv.http}
+	switch {
+	case x.srv.http != nil:
+		hc := x.h.httpConn(x.room, x.srv)
 		c = hc
 		out.begin = func(session string) {
 			if session != "" {
@@ -34,8 +34,17 @@ func (x *exchange) initialize() {
 			}
 			x.out.keepAlive() // no sooner: the session's id goes in the headers
 		}
-	} else {
-		child, err := x.h.spawn(x.room, x.srv)
+	case x.srv.Local != nil:
+		c = x.h.localConn(x.room, x.srv)
+		if !opened() {
+			x.out.refuse(x.msg.ID, refuse(http.StatusForbidden, CodeDenied, "the task has ended"))
+			return
+		}
+		x.sess.hub = newHub()
+	default:
+		ctx, stop := x.span()
+		child, err := x.h.spawn(ctx, x.room, x.srv)
+		stop()
 		if err != nil {
 			x.failed(x.srv, asUpstream(err))
 			return
@@ -47,14 +56,14 @@ func (x *exchange) initialize() {
 			return
 		}
 		x.sess.hub = child.hub
-		child.setBeside(x.h.filter(filterFor{srv: x.srv, conn: child, sess: x.sess, emit: child.hub.add, task: x.who.Task(), red: x.redactor()}))
+		child.setBeside(x.h.filter(filterFor{srv: x.srv, conn: child, sess: x.sess, emit: child.hub.add, task: x.who.Task(), clean: x.cleaner(x.srv)}))
 		x.out.keepAlive()
 	}
 	ctx, stop := x.span()
 	defer stop()
-	red := x.redactor()
-	a, err := c.ask(ctx, out, x.sink(c, "", red))
-	a = x.h.clean(a, red, x.srv.Name)
+	clean := x.cleaner(x.srv)
+	a, err := c.ask(ctx, out, x.sink(c, "", clean))
+	a = clean.reply(a)
 	if err != nil || a.failed() {
 		if x.sess != nil {
 			x.room.drop(x.sess)
@@ -141,18 +150,18 @@ func (x *exchange) standalone() {
 	if vs := x.r.Header[headerLastEvent]; len(vs) > 0 {
 		h[headerLastEvent] = vs[:1]
 	}
-	red := x.redactor()
-	a, err := c.listen(ctx, h, func() { x.out.keepAlive(); x.out.head() }, x.resuming(x.sink(c, "", red), red))
+	clean := x.cleaner(x.srv)
+	a, err := c.listen(ctx, h, func() { x.out.keepAlive(); x.out.head() }, x.resuming(x.sink(c, "", clean), clean))
 	switch {
 	case err == nil:
 		if dead(a) && x.sess != nil {
 			x.room.drop(x.sess)
 		}
-		x.out.finish(x.h.clean(a, red, x.srv.Name))
+		x.out.finish(clean.reply(a))
 	case err != errStreamEnded && x.r.Context().Err() == nil:
 		e := asUpstream(err)
-		x.h.Log.Warn("mcp: upstream stream failed", "server", x.serverName(), "word", e.word, "error", e)
-		r := e.refusal(x.serverName())
+		x.h.Log.Warn("mcp: upstream stream failed", "server", x.serverName(), "word", e.word, "error", x.h.hide(x.room, nil, e))
+		r := x.refusal(x.serverName(), e)
 		r.status = http.StatusBadGateway
 		if !x.out.streaming() {
 			x.out.refuse(canon.Value{}, r)
@@ -162,7 +171,7 @@ func (x *exchange) standalone() {
 
 // resuming lets pass only those responses that a call of this session still
 // waits for, and only once their outcome is on record.
-func (x *exchange) resuming(next sink, red *gateway.Redactor) sink {
+func (x *exchange) resuming(next sink, clean *cleaner) sink {
 	return func(ev event, env envelope) {
 		if len(ev.data) == 0 || !env.isResponse() {
 			next(ev, env)
@@ -178,7 +187,8 @@ func (x *exchange) resuming(next sink, red *gateway.Redactor) sink {
 			return
 		}
 		pass := make(chan struct{})
-		a := x.h.clean(reply{status: http.StatusOK, body: ev.data, event: true, ev: ev, env: env}, red, x.srv.Name)
+		a := clean.reply(reply{status: http.StatusOK, body: ev.data, event: true, ev: ev, env: env})
+		ev = a.ev
 		ev.data = a.body
 		select {
 		case wait <- resumption{answer: a, pass: pass}:

@@ -6,12 +6,11 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
-	"github.com/sallyport-dev/sallyport/gateway"
 )
 
 // sink returns what takes a server's messages to this exchange's client.
-func (x *exchange) sink(c conn, tool string, red *gateway.Redactor) sink {
-	return x.h.filter(filterFor{srv: x.srv, conn: c, sess: x.sess, late: func() *session { return x.sess }, emit: x.out.event, task: x.who.Task(), tool: tool, red: red})
+func (x *exchange) sink(c conn, tool string, clean *cleaner) sink {
+	return x.h.filter(filterFor{srv: x.srv, conn: c, sess: x.sess, late: func() *session { return x.sess }, emit: x.out.event, task: x.who.Task(), tool: tool, clean: clean})
 }
 
 // filterFor is the place a filter stands at.
@@ -25,11 +24,11 @@ type filterFor struct {
 	// replaced and event ids, which only one of them would know, dropped.
 	rename bool
 	emit   func(event)
-	// task is whose agent reads what is emitted, and red cleans it; nil if
+	// task is whose agent reads what is emitted, and clean cleans it; nil if
 	// nobody reads it. tool is the call under way, "" for none.
-	task sallyport.ID
-	tool string
-	red  *gateway.Redactor
+	task  sallyport.ID
+	tool  string
+	clean *cleaner
 }
 
 // filter returns a sink that lets a server's notifications and permitted
@@ -47,6 +46,9 @@ func (h *Handler) filter(f filterFor) sink {
 		switch {
 		case len(ev.data) == 0:
 			if !f.rename {
+				if f.clean != nil {
+					f.clean.event(&ev)
+				}
 				f.emit(ev)
 			}
 		case env.isResponse():
@@ -97,7 +99,7 @@ func (h *Handler) refuseAsk(c conn, srv *server, id []byte, method string) {
 		srv.refusing.Add(-1)
 		return
 	}
-	h.Log.Warn("mcp: server asked the client for what is not allowed", "server", srv.Name, "method", quoteShort(method))
+	h.Log.Warn("mcp: server asked the client for what is not allowed", "server", srv.Name, "method", h.hideText(c.home(), nil, quoteShort(method)))
 	go func() {
 		defer srv.refusing.Add(-1)
 		h.tellRefusal(c, srv, v)
@@ -109,6 +111,6 @@ func (h *Handler) tellRefusal(c conn, srv *server, v canon.Value) {
 	defer cancel()
 	body := refuse(0, codeMethodNotFound, "the gateway does not let this server ask the client that").body(v)
 	if _, err := c.tell(ctx, outgoing{body: body}); err != nil {
-		h.Log.Warn("mcp: refusal did not reach the server", "server", srv.Name, "error", err)
+		h.Log.Warn("mcp: refusal did not reach the server", "server", srv.Name, "error", h.hide(c.home(), nil, err))
 	}
 }

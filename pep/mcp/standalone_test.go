@@ -111,8 +111,8 @@ func TestServerThatForgotTheSession(t *testing.T) {
 }
 
 func TestTheSessionIdleLongestMakesRoom(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	r := &room{ctx: ctx, cancel: cancel, sessions: map[string]*session{}}
 	srv := &server{http: &httpClient{}}
 	first, _ := r.add(srv, nil)
@@ -127,7 +127,7 @@ func TestTheSessionIdleLongestMakesRoom(t *testing.T) {
 	if r.session(second.id, srv) != nil || r.session(first.id, srv) == nil || len(r.sessions) != maxSessions {
 		t.Errorf("%d sessions", len(r.sessions))
 	}
-	r.end()
+	r.end(errTaskEnded)
 	if _, ok := r.add(srv, nil); ok {
 		t.Error("a session of a task that has ended")
 	}

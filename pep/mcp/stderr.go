@@ -10,7 +10,8 @@ import (
 // errorLog logs what a child writes to its standard error, line by line and
 // bounded: it is for operators, and says nothing that is relied on.
 type errorLog struct {
-	log *slog.Logger
+	log   *slog.Logger
+	clean *cleaner // takes secrets out; nil: there are none
 
 	mu      sync.Mutex // guards what follows
 	partial []byte
@@ -43,6 +44,9 @@ func (l *errorLog) Write(p []byte) (int, error) {
 // own quoting.
 func (l *errorLog) line(b []byte) {
 	const limit = 2000
+	if l.clean != nil {
+		b, _ = l.clean.fresh().Text(b)
+	}
 	if len(b) > limit {
 		b = b[:limit]
 	}
