@@ -3,7 +3,9 @@
 //	node idp.mjs <node_modules>
 //
 // It prints one line of JSON, {"issuer": ..., "admin": ...}, and ends with its
-// standard input. POST to the admin address registers a client or an account.
+// standard input. POST to the admin address registers a client or an account,
+// or trusts another issuer's word about users. Access tokens for resources at
+// opaque.test.example are opaque, for others JWTs; those of short.* live 2 s.
 // Its login page asks for a user name and nothing else; consent is given.
 import http from 'node:http';
 import { randomBytes } from 'node:crypto';
@@ -11,6 +13,7 @@ import { pathToFileURL } from 'node:url';
 
 const load = (path) => import(pathToFileURL(`${process.argv[2]}/${path}`));
 const { Provider } = await load('oidc-provider/lib/index.js');
+const { default: validateDpop } = await load('oidc-provider/lib/helpers/validate_dpop.js');
 const jose = await load('jose/dist/webapi/index.js');
 
 const key = async (alg) => {
@@ -31,7 +34,19 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 const admin = `/admin/${randomBytes(16).toString('hex')}`;
 
 const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const bearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const accessToken = 'urn:ietf:params:oauth:token-type:access_token';
 const idJag = 'urn:ietf:params:oauth:token-type:id-jag';
+
+const resourceServer = (resource) => {
+	const { hostname } = new URL(resource);
+	const info = { scope: 'tools read write', audience: resource, accessTokenTTL: hostname.startsWith('short.') ? 2 : 300 };
+	if (hostname.endsWith('opaque.test.example')) return { ...info, accessTokenFormat: 'opaque' };
+	return { ...info, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } };
+};
+
+// Other issuers that are believed about users, and their keys.
+const trusted = new Map();
 
 const provider = new Provider(issuer, {
 	jwks: { keys },
@@ -43,7 +58,7 @@ const provider = new Provider(issuer, {
 		dPoPSigningAlgValues: ['ES256', 'EdDSA'],
 	},
 	conformIdTokenClaims: false, // claims of the scopes stand in the ID token
-	scopes: ['openid', 'offline_access', 'email', 'profile', 'groups', 'tools'],
+	scopes: ['openid', 'offline_access', 'email', 'profile', 'groups', 'tools', 'read', 'write'],
 	claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'groups'], groups: ['groups'] },
 	findAccount: (ctx, sub) => accounts.has(sub) ? { accountId: sub, claims: async () => ({ sub, ...accounts.get(sub) }) } : undefined,
 	extraTokenClaims: (ctx, token) => {
@@ -55,11 +70,12 @@ const provider = new Provider(issuer, {
 		const known = session.grantIdFor(client.clientId);
 		let grant = known && await ctx.oidc.provider.Grant.find(known);
 		grant ||= new ctx.oidc.provider.Grant({ clientId: client.clientId, accountId: session.accountId });
-		grant.addOIDCScope('openid offline_access email profile groups');
-		for (const r of [params.resource].flat().filter(Boolean)) grant.addResourceScope(r, 'tools');
+		grant.addOIDCScope('openid offline_access email profile groups tools read write');
+		for (const r of [params.resource].flat().filter(Boolean)) grant.addResourceScope(r, 'tools read write');
 		await grant.save();
 		return grant;
 	},
+	rotateRefreshToken: true,
 	interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
 	features: {
 		devInteractions: { enabled: false },
@@ -73,34 +89,65 @@ const provider = new Provider(issuer, {
 			enabled: true,
 			defaultResource: () => undefined,
 			useGrantedResource: () => true,
-			getResourceServerInfo: (ctx, resource) => ({ scope: 'tools', audience: resource, accessTokenFormat: 'jwt', accessTokenTTL: 300, jwt: { sign: { alg: 'ES256' } } }),
+			getResourceServerInfo: (ctx, resource) => resourceServer(resource),
 		},
 	},
 });
 
-// RFC 8693, from an ID token of the client to an identity assertion grant
-// (draft-ietf-oauth-identity-assertion-authz-grant).
-provider.registerGrantType(exchange, async (ctx) => {
+// An access token for the user that a trusted issuer's assertion names, which
+// counts once.
+const onBehalf = async (ctx, assertion, gty) => {
 	const { client, params } = ctx.oidc;
-	const es256 = keys[0];
-	const { d, ...es256public } = es256;
+	const { iss } = jose.decodeJwt(assertion || '');
+	if (!trusted.has(iss)) throw new Error('the issuer is not trusted');
+	const { payload } = await jose.jwtVerify(assertion, jose.createLocalJWKSet(trusted.get(iss)), { issuer: iss, audience: issuer, requiredClaims: ['sub', 'exp', 'jti'] });
+	if (!await provider.ReplayDetection.unique(iss, payload.jti, payload.exp)) throw new Error('the assertion was used');
+	if (!payload.act?.sub) throw new Error('nobody acts');
+	const dPoP = await validateDpop(provider, ctx);
+	const grant = new provider.Grant({ clientId: client.clientId, accountId: payload.sub });
+	const token = new provider.AccessToken({ client, accountId: payload.sub, grantId: await grant.save(), gty });
+	const rs = new provider.ResourceServer(params.resource, resourceServer(params.resource));
+	token.resourceServer = rs;
+	token.scope = (params.scope || '').split(' ').filter((s) => rs.scopes.has(s)).join(' ') || undefined;
+	if (dPoP) token.setThumbprint('jkt', dPoP.thumbprint);
+	ctx.body = { access_token: await token.save(), token_type: token.tokenType, expires_in: token.expiration, scope: token.scope };
+};
+
+const refusing = (handler) => async (ctx) => {
 	try {
-		const { payload } = await jose.jwtVerify(params.subject_token || '', await jose.importJWK(es256public, 'ES256'), { issuer, audience: client.clientId });
-		if (params.requested_token_type !== idJag || !params.audience) throw new Error('this exchange makes identity assertion grants alone');
-		const now = Math.floor(Date.now() / 1000);
-		ctx.body = {
-			access_token: await new jose.SignJWT({
-				iss: issuer, sub: payload.sub, aud: params.audience, client_id: params.client_at_audience || client.clientId,
-				jti: randomBytes(16).toString('hex'), iat: now, exp: now + 300, auth_time: payload.auth_time || now,
-				resource: params.resource, scope: params.scope, email: payload.email, email_verified: payload.email_verified, groups: payload.groups,
-			}).setProtectedHeader({ alg: 'ES256', kid: es256.kid, typ: 'oauth-id-jag+jwt' }).sign(await jose.importJWK(es256, 'ES256')),
-			issued_token_type: idJag, token_type: 'N_A', expires_in: 300, scope: params.scope,
-		};
+		await handler(ctx);
 	} catch (e) {
 		ctx.status = 400;
 		ctx.body = { error: 'invalid_grant', error_description: e.message };
 	}
-}, ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope', 'client_at_audience']);
+};
+
+// RFC 7523.
+provider.registerGrantType(bearer, refusing((ctx) => onBehalf(ctx, ctx.oidc.params.assertion, 'jwt_bearer')), ['assertion', 'resource', 'scope']);
+
+// RFC 8693, to an access token, or from an ID token of the client to an identity assertion grant
+// (draft-ietf-oauth-identity-assertion-authz-grant).
+provider.registerGrantType(exchange, refusing(async (ctx) => {
+	const { client, params } = ctx.oidc;
+	if (params.requested_token_type === accessToken) {
+		await onBehalf(ctx, params.subject_token, 'token_exchange');
+		ctx.body.issued_token_type = accessToken;
+		return;
+	}
+	const es256 = keys[0];
+	const { d, ...es256public } = es256;
+	const { payload } = await jose.jwtVerify(params.subject_token || '', await jose.importJWK(es256public, 'ES256'), { issuer, audience: client.clientId });
+	if (params.requested_token_type !== idJag || !params.audience) throw new Error('this exchange makes identity assertion grants alone');
+	const now = Math.floor(Date.now() / 1000);
+	ctx.body = {
+		access_token: await new jose.SignJWT({
+			iss: issuer, sub: payload.sub, aud: params.audience, client_id: params.client_at_audience || client.clientId,
+			jti: randomBytes(16).toString('hex'), iat: now, exp: now + 300, auth_time: payload.auth_time || now,
+			resource: params.resource, scope: params.scope, email: payload.email, email_verified: payload.email_verified, groups: payload.groups,
+		}).setProtectedHeader({ alg: 'ES256', kid: es256.kid, typ: 'oauth-id-jag+jwt' }).sign(await jose.importJWK(es256, 'ES256')),
+		issued_token_type: idJag, token_type: 'N_A', expires_in: 300, scope: params.scope,
+	};
+}), ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope', 'client_at_audience']);
 
 const read = async (req) => {
 	let text = '';
@@ -128,8 +175,9 @@ const interaction = async (req, res) => {
 };
 
 const administer = async (req, res) => {
-	const { client, account, claims } = JSON.parse(await read(req));
+	const { client, account, claims, trust, jwks } = JSON.parse(await read(req));
 	if (client) await provider.Client.adapter.upsert(client.client_id, client);
+	if (trust) trusted.set(trust, jwks);
 	if (account) claims ? accounts.set(account, claims) : accounts.delete(account);
 	res.end();
 };
