@@ -29,11 +29,11 @@ type Lent struct {
 	Credential *Credential
 	Done       <-chan struct{}
 
-	release func()
+	held *lease.Held
 }
 
 func lent(h *lease.Held) *Lent {
-	return &Lent{Lease: h.ID(), Credential: h.Credential(), Done: h.Done(), release: h.Release}
+	return &Lent{Lease: h.ID(), Credential: h.Credential(), Done: h.Done(), held: h}
 }
 
 // lend gets the credential that a decided call is made with. An act has one
@@ -45,7 +45,7 @@ func (g *Gateway) lend(ctx context.Context, p *Passage) error {
 	}
 	r := lease.Request{
 		Source: l.Source, Server: p.Call.Server, Task: p.Call.Task, Decision: p.ID, Receipt: p.receipt,
-		Class: p.Decision.Class, Until: p.ends, Alone: p.Decision.Class == sallyport.Act,
+		Class: p.Decision.Class, Until: p.ends,
 	}
 	r.User, r.Agent = parties(p.Call.Chain)
 	if l.Exact {
@@ -60,10 +60,18 @@ func (g *Gateway) lend(ctx context.Context, p *Passage) error {
 	return err
 }
 
-// giveBack ends what was lent for one call.
-func (p *Passage) giveBack() {
-	if p.Lent != nil {
-		p.Lent.release()
+// CodeRefused is the code of an outcome whose server would not have the
+// credential.
+const CodeRefused = "upstream_auth"
+
+// giveBack ends what was lent for one call, and what the server refused.
+func (p *Passage) giveBack(o Outcome) {
+	switch {
+	case p.Lent == nil:
+	case o.Code == CodeRefused:
+		p.Lent.held.Spoil()
+	default:
+		p.Lent.held.Release()
 	}
 }
 

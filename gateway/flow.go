@@ -41,7 +41,7 @@ func (g *Gateway) Do(ctx context.Context, who identity.Verified, req Request, ac
 				return Decided{}, err
 			}
 			outcome := act(ctx, p) // act
-			p.giveBack()
+			p.giveBack(outcome)
 			label, worse := g.observe(p, outcome)    // observe
 			err := g.close(p, outcome, label, worse) // close
 			d.Forwarded = true

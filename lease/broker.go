@@ -54,8 +54,8 @@ type SourceConfig struct {
 	Backend Backend
 	// TTL is how long a credential lives at most; zero: five minutes.
 	TTL time.Duration
-	// Scope PerCall mints one for every call; PerTask, the default, one for
-	// every act and one for all else that a task does in one class.
+	// Scope PerCall mints one for every call, PerTask one for all that a task
+	// does in one class. The zero Scope is PerTask, but PerCall for acts.
 	Scope Scope
 }
 
@@ -86,9 +86,9 @@ const (
 	// mintWait and revokeWait bound one try.
 	mintWait   = 10 * time.Second
 	revokeWait = 20 * time.Second
-	// renewBefore is how long before its end a credential is lent no more, at
-	// most a quarter of its life.
-	renewBefore = 30 * time.Second
+	// renewBefore is how long before its end a credential is lent no more, so
+	// that a call has time, at most half of its life.
+	renewBefore = 2 * time.Minute
 	perSource   = 16
 	// linger is how long the secret of a lease that is over is looked for in
 	// results: an answer may have been under way.
@@ -153,8 +153,6 @@ type Request struct {
 	Grants      []Grant
 	User, Agent string
 	Until       time.Time // the task's deadline; zero: none
-	// Alone asks for a credential of its own, which Release takes back.
-	Alone bool
 	// Whole asks for one that lives as long as the task, unless the config
 	// says how long: a program cannot be given another.
 	Whole bool
@@ -183,6 +181,10 @@ func (h *Held) Release() {
 	}
 }
 
+// Spoil takes the credential back because the server refused it: the next call
+// has another.
+func (h *Held) Spoil() { h.l.b.end(h.l, "the server refused it") }
+
 // Acquire lends a credential: the one that the task has, made wider if need
 // be, or a new one. Errors of kind EUnavailable say that none could be
 // minted, EForbidden that the task has ended.
@@ -194,7 +196,7 @@ func (b *Broker) Acquire(ctx context.Context, r Request) (*Held, error) {
 	case r.Decision != "" && !r.Receipt.Valid():
 		return nil, sallyport.Errorf(sallyport.EInternal, "no_receipt", "a credential was asked for before the decision was on disk")
 	}
-	alone := r.Alone || src.Scope == PerCall && r.Decision != ""
+	alone := !r.Whole && (src.Scope == PerCall && r.Decision != "" || src.Scope == "" && r.Class == sallyport.Act)
 	_, widens := src.Backend.(Widener)
 	k := key{source: r.Source, server: r.Server, task: r.Task, class: r.Class}
 	if !widens {
@@ -208,7 +210,7 @@ func (b *Broker) Acquire(ctx context.Context, r Request) (*Held, error) {
 		}
 		var l *live
 		if !alone {
-			if l = b.byKey[k]; l != nil && b.now().After(l.until.Add(-min(renewBefore, l.Expires.Sub(l.Made)/4))) {
+			if l = b.byKey[k]; l != nil && b.now().After(l.until.Add(-min(renewBefore, l.until.Sub(l.Made)/2))) {
 				delete(b.byKey, k) // it ends soon: the next call begins with a new one
 				l = nil
 			}

@@ -238,7 +238,7 @@ func TestOneLeasePerTaskAndClass(t *testing.T) {
 		t.Error("a read and a write share one")
 	}
 	act := read(one)
-	act.Class, act.Alone = sallyport.Act, true
+	act.Class = sallyport.Act
 	x, y := b.get(act), b.get(act)
 	if x.ID() == y.ID() {
 		t.Error("two acts share one")
@@ -497,8 +497,7 @@ func TestI10_RandomFaults(t *testing.T) {
 				for i := range 8 {
 					in.Go(func() {
 						r := read(id)
-						r.Class = []sallyport.Class{sallyport.Read, sallyport.Write}[i%2]
-						r.Alone = i%4 == 3
+						r.Class = []sallyport.Class{sallyport.Read, sallyport.Write, sallyport.Act}[i%3]
 						r.Grants = []lease.Grant{{Object: fmt.Sprint(i % 3), Verbs: []string{"select"}}}
 						if h, err := b.Acquire(context.Background(), r); err == nil {
 							h.Release()

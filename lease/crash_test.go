@@ -100,7 +100,7 @@ func (v victim) run() {
 		var wg sync.WaitGroup
 		for _, r := range []lease.Request{
 			{Source: "pg", Server: "db", Task: id, Class: sallyport.Read, Grants: []lease.Grant{{Object: "orders", Verbs: []string{"select"}}}},
-			{Source: "pg", Server: "db", Task: id, Class: sallyport.Act, Alone: true},
+			{Source: "pg", Server: "db", Task: id, Class: sallyport.Act},
 			{Source: "redis", Server: "cache", Task: id, Class: sallyport.Read},
 		} {
 			wg.Go(func() {

@@ -25,6 +25,7 @@ type Report struct {
 	Revoked  int           `json:"revoked"`
 	Expiring int           `json:"expiring,omitempty"` // nothing can take them back
 	Pending  int           `json:"pending,omitempty"`  // tried again until they are gone
+	Standing int           `json:"standing,omitempty"` // that exist before and after every task
 	Took     time.Duration `json:"took_ns"`
 	// Until is when the last of those that expire is good no more.
 	Until time.Time `json:"until,omitzero"`
@@ -93,6 +94,8 @@ func (b *Broker) endAll(ctx context.Context, ls []*live, why string) Report {
 			if l.Expires.After(r.Until) {
 				r.Until = l.Expires
 			}
+		case l.over && l.src.truth.Standing:
+			r.Standing++
 		case l.over:
 			r.Revoked++
 		default:
@@ -159,6 +162,8 @@ func (b *Broker) try(l *live) {
 		l.src.leave()
 	}
 	switch {
+	case err == nil && l.src.truth.Standing:
+		b.gone(l, "forgotten")
 	case errors.Is(err, ErrExpires) || err == nil && l.src.truth.Revoke == None:
 		b.expires(l)
 	case err != nil:

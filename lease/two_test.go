@@ -168,7 +168,7 @@ func BenchmarkLease(b *testing.B) {
 }
 
 func mintAndEnd(b *testing.B, g *leasetest.Gateway, source string, id sallyport.ID) {
-	h, err := g.Acquire(context.Background(), lease.Request{Source: source, Server: source, Task: id, Class: sallyport.Act, Alone: true})
+	h, err := g.Acquire(context.Background(), lease.Request{Source: source, Server: source, Task: id, Class: sallyport.Act})
 	if err != nil {
 		b.Error(err)
 		return

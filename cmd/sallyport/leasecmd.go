@@ -197,6 +197,9 @@ func credentials(r lease.Report) string {
 	if r.Revoked > 0 {
 		s = fmt.Sprintf(": %s revoked in %s, record %d", count(r.Revoked, "credential"), r.Took.Round(100*time.Microsecond), r.Record)
 	}
+	if r.Standing > 0 {
+		s += fmt.Sprintf("; %s stays where it is, for the next task", count(r.Standing, "standing secret"))
+	}
 	if r.Expiring > 0 {
 		s += fmt.Sprintf("; %s cannot be revoked, nobody has it any more, and it ends by itself at %s", count(r.Expiring, "credential"), r.Until.Format(time.RFC3339))
 	}

@@ -153,9 +153,7 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 		}
 		c.Sources[name] = lease.SourceConfig{Backend: b, TTL: time.Duration(l.TTL), Scope: l.Scope}
 	}
-	if store, err := roots.custody(); err == nil {
-		c.Seal = store
-	} else {
+	if c.Seal, err = a.cfg.custodyBox(); err != nil {
 		return err
 	}
 	a.leases, err = lease.Open(ctx, c)

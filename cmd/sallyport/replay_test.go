@@ -174,7 +174,7 @@ func (g *running) replay(upstream *recorded, server string, tr *attackTrace, wan
 			t.Fatalf("run %s: %s is still %s after the approval", tr.ID, w.call.Fn, v)
 		}
 	}
-	if err := g.client.EndTask(ctx, ss.token.Task, "completed"); err != nil {
+	if _, err := g.client.EndTask(ctx, ss.token.Task, "completed"); err != nil {
 		t.Fatal(err)
 	}
 	return out

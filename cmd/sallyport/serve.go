@@ -229,7 +229,12 @@ func (a *app) serveMCP() error {
 		s := a.cfg.Servers[n]
 		ms := mcp.Server{Name: n, Command: s.Command, ClientFeatures: s.ClientFeatures, FirstByte: time.Duration(s.Timeout), Inject: s.inject()}
 		if s.SQL != "" {
-			ms.Local = database(s)
+			db, err := newDatabase(a.cfg, s)
+			if err != nil {
+				return fmt.Errorf("servers.%s: %w", n, err)
+			}
+			a.backends = append(a.backends, db)
+			ms.Local = db
 		}
 		if s.URL != "" {
 			ms.URL, _ = url.Parse(s.URL) // checked with the config

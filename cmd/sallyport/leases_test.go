@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/sallyporttest"
+)
+
+// shop is a gateway with a real database of orders behind it.
+type shop struct {
+	*running
+	admin *pgx.Conn
+	dsn   string
+}
+
+const shopConfig = `listen: 127.0.0.1:0
+trust_domain: example.org
+store: sqlite:var/sallyport.db
+hold: 0s
+accounts: { $ACCOUNT: ops@example.org }
+servers:
+  orders: { sql: postgres, lease: orders-db }
+leases:
+  orders-db: { ttl: 5m, postgres: { admin: file:admin.dsn } }
+`
+
+const shopTemplate = `purpose: shop.support
+ttl: 15m
+grants:
+  - orders/describe: any
+  - orders/query: any
+`
+
+// shopPolicy lets every statement pass, so that what holds it is the
+// credential.
+const shopPolicy = `@id("all") permit (principal, action, resource);`
+
+func newShop(t *testing.T, files map[string]string) *shop {
+	t.Helper()
+	s := &shop{dsn: sallyporttest.PostgresTCP(t)}
+	var err error
+	if s.admin, err = pgx.Connect(context.Background(), s.dsn); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.admin.Close(context.Background()) })
+	if _, err := s.admin.Exec(context.Background(), `CREATE TABLE orders (id int PRIMARY KEY, customer text, total numeric); INSERT INTO orders VALUES (1, 'dana', 40), (2, 'lee', 900); CREATE TABLE salaries (name text, amount numeric)`); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{
+		"sallyport.yaml": shopConfig, "admin.dsn": s.dsn + "\n", "templates/shop.yaml": shopTemplate, "policies/all.cedar": shopPolicy,
+	}
+	for name, text := range files {
+		all[name] = text
+	}
+	s.running = serveFiles(t, all)
+	return s
+}
+
+// session starts a task and an MCP client in it. words are what the user asks
+// for.
+func (g *running) session(template, server, words string) (*session, *mcp.ClientSession) {
+	t := g.t
+	t.Helper()
+	ctx := context.Background()
+	st := starter{agent: "bot", template: template}
+	st.proof.keyFile = g.dir + "/.config/sallyport/example.org/bot.jwk"
+	ss, err := st.startWith(ctx, g.client, nil, words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ss.Close() })
+	u, err := ss.mcp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil).Connect(ctx, &mcp.StreamableClientTransport{
+		Endpoint: u.JoinPath(server).String(), HTTPClient: ss.http(), DisableStandaloneSSE: true,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return ss, c
+}
+
+// say is one call's text, and whether it failed.
+func say(t *testing.T, c *mcp.ClientSession, tool string, args map[string]any) (string, bool) {
+	t.Helper()
+	r, err := c.CallTool(context.Background(), &mcp.CallToolParams{Name: tool, Arguments: args})
+	if err != nil {
+		return err.Error(), true
+	}
+	var out strings.Builder
+	for _, p := range r.Content {
+		if text, ok := p.(*mcp.TextContent); ok {
+			out.WriteString(text.Text)
+		}
+	}
+	return out.String(), r.IsError
+}
+
+// roles are the minted roles that exist.
+func (s *shop) roles() (names []string) {
+	s.t.Helper()
+	rows, err := s.admin.Query(context.Background(), `SELECT rolname FROM pg_roles WHERE rolname LIKE 'sp\_%'`)
+	if err == nil {
+		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return names
+}
+
+// A task reads with a role of its own, which has what its statements need and
+// is gone when the task ends.
+func TestDatabaseForATask(t *testing.T) {
+	s := newShop(t, nil)
+	ss, c := s.session("shop", "orders", "")
+	text, bad := say(t, c, "query", map[string]any{"sql": "SELECT customer FROM orders WHERE id = 1"})
+	if bad || !strings.Contains(text, "dana") {
+		t.Fatalf("%v %s", bad, text)
+	}
+	roles := s.roles()
+	if len(roles) != 1 {
+		t.Fatalf("%v", roles)
+	}
+	for table, want := range map[string]bool{"orders": true, "salaries": false} {
+		var may, writes bool
+		if err := s.admin.QueryRow(context.Background(), `SELECT has_table_privilege($1, $2, 'select'), has_table_privilege($1, $2, 'insert, update, delete, truncate')`, roles[0], table).Scan(&may, &writes); err != nil || may != want || writes {
+			t.Errorf("%s: reads %v, writes %v, %v", table, may, writes, err)
+		}
+	}
+	if text, bad := say(t, c, "describe", map[string]any{}); bad || !strings.Contains(text, "salaries") {
+		t.Errorf("describe: %v %s", bad, text)
+	}
+	list, err := s.sallyport("lease", "list")
+	if err != nil || !strings.Contains(list, roles[0]) || !strings.Contains(list, "orders-db") {
+		t.Errorf("%v %s", err, list)
+	}
+	out, err := s.sallyport("task", "end", string(ss.token.Task))
+	if err != nil || !strings.Contains(out, "1 credential revoked in") {
+		t.Errorf("%v %s", err, out)
+	}
+	if left := s.roles(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	out, err = s.sallyport("lease", "backends")
+	if err != nil || !strings.Contains(out, "immediate") {
+		t.Errorf("%v %s", err, out)
+	}
+}
+
+// A statement in flight when its task ends is ended at the server; its client
+// is told why, and the ledger says so.
+func TestTheEndOfATaskEndsItsStatement(t *testing.T) {
+	s := newShop(t, nil)
+	ss, c := s.session("shop", "orders", "")
+	type answer struct {
+		text string
+		bad  bool
+	}
+	got := make(chan answer, 1)
+	go func() {
+		text, bad := say(t, c, "query", map[string]any{"sql": "SELECT pg_sleep(60)"})
+		got <- answer{text, bad}
+	}()
+	sleeping := func() (n int) {
+		if err := s.admin.QueryRow(context.Background(), `SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'sp\_%' AND query LIKE '%pg_sleep%' AND state = 'active'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for sleeping() == 0 {
+		select {
+		case a := <-got:
+			t.Fatalf("it does not sleep: %+v", a)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it does not sleep")
+		}
+	}
+	began := time.Now()
+	out, err := s.sallyport("task", "end", string(ss.token.Task))
+	if err != nil || !strings.Contains(out, "credential") {
+		t.Errorf("%v %s", err, out)
+	}
+	select {
+	case a := <-got:
+		if !a.bad || !strings.Contains(a.text, "task") {
+			t.Errorf("the client is told: %+v", a)
+		}
+		t.Logf("after %v the client is told: %s", time.Since(began), a.text)
+	case <-time.After(5 * time.Second):
+		t.Fatal("the client still waits")
+	}
+	if n := sleeping() + len(s.roles()); n != 0 {
+		t.Errorf("%d statements or roles are left", n)
+	}
+	ledger, err := s.sallyport("ledger", "show", "--task", string(ss.token.Task))
+	if err != nil || !strings.Contains(ledger, "task_ended") || !strings.Contains(ledger, "revoked") {
+		t.Errorf("%v %s", err, ledger)
+	}
+	t.Log(ledger)
+}
+
+// What a lease costs a call: the first one mints.
+func BenchmarkDatabaseCall(b *testing.B) { b.Skip("see make bench") }
+
+var (
+	_ = json.Marshal
+	_ = fmt.Sprint
+	_ = url.Parse
+	_ = os.Getenv
+	_ = filepath.Join
+	_ sallyport.ID
+)
