@@ -23,6 +23,9 @@ type Finding struct {
 	// Resources are what it touches, Columns the columns that it names
 	// (without their table), "*" among them. Sorted, distinct.
 	Resources, Columns []string
+	// Relations are the privileges on tables that PostgreSQL asks for when it
+	// runs the statement. Sorted, distinct.
+	Relations []catalog.Relation
 }
 
 // refuse is the finding of what cannot be read.
@@ -45,6 +48,9 @@ func (f Finding) done() Finding {
 		if len(*list) > MaxResources {
 			return refuse("it names too many tables, columns or files")
 		}
+	}
+	if len(f.Relations) > MaxResources {
+		return refuse("it names too many tables, columns or files")
 	}
 	slices.Sort(f.Kinds)
 	f.Kinds = slices.Compact(f.Kinds)
@@ -92,7 +98,7 @@ func Call(f catalog.Facts, args canon.Value) catalog.Facts {
 	}
 	f.Evidence = catalog.Evidence{
 		Classes: map[string]sallyport.Class{catalog.Pointer(arg): found.Class},
-		Refused: found.Refused, Why: found.Why, Resources: found.Resources, Columns: found.Columns,
+		Refused: found.Refused, Why: found.Why, Resources: found.Resources, Columns: found.Columns, Relations: found.Relations,
 	}
 	return f
 }

@@ -54,6 +54,12 @@ func SQL(text string) Finding {
 	if err := w.node(tree.Stmts[0].Stmt); err != nil {
 		return refuse(err.Error())
 	}
+	for typ, fields := range tree.Stmts[0].Stmt { // the one
+		obj, _ := fields.(map[string]any)
+		if w.found.Relations, err = relations(typ, obj); err != nil {
+			return refuse(err.Error())
+		}
+	}
 	// Where standard_conforming_strings is off, a string goes on behind this.
 	if strings.Contains(text, `\'`) {
 		w.widen("a backslash before a quote, which servers read in two ways")
@@ -165,7 +171,7 @@ func (w *sqlWalk) visit(typ string, obj map[string]any) error {
 		w.typeName(obj)
 	case "RangeTableSample":
 		if m := names(obj["method"]); len(m) != 1 || m[0] != "bernoulli" && m[0] != "system" {
-			w.widen("the sampling method " + quoted(dotted(m)))
+			w.widen("the sampling method " + quoted(sallyport.JoinName(m...)))
 		}
 	case "InsertStmt":
 		w.happens(sallyport.Write, "INSERT adds rows")
@@ -281,7 +287,7 @@ func (w *sqlWalk) table(obj map[string]any) {
 			parts = append(parts, p)
 		}
 	}
-	if name := dotted(parts); !slices.Contains(w.found.Resources, name) && len(w.found.Resources) <= MaxResources {
+	if name := sallyport.JoinName(parts...); !slices.Contains(w.found.Resources, name) && len(w.found.Resources) <= MaxResources {
 		w.found.Resources = append(w.found.Resources, name)
 	}
 	if (schema == "" || schema == "pg_catalog") && builtin().secret[rel] {
@@ -322,7 +328,7 @@ func (w *sqlWalk) columnName(name string) {
 
 func (w *sqlWalk) function(name []string) {
 	if n, ok := ofCatalog(name); !ok || !builtin().function[n] {
-		w.widen("the function " + quoted(dotted(name)) + " is not known to only read")
+		w.widen("the function " + quoted(sallyport.JoinName(name...)) + " is not known to only read")
 	}
 }
 
@@ -332,14 +338,14 @@ func (w *sqlWalk) operator(name []string) {
 	}
 	// LIKE and its kin, whose names the parser gives, and plain operators.
 	if n, ok := ofCatalog(name); !ok || !builtin().operator[n] {
-		w.widen("the operator " + quoted(dotted(name)) + " is no built-in")
+		w.widen("the operator " + quoted(sallyport.JoinName(name...)) + " is no built-in")
 	}
 }
 
 func (w *sqlWalk) typeName(obj map[string]any) {
 	name := names(obj["names"])
 	if n, ok := ofCatalog(name); !ok || !builtin().typ[n] {
-		w.widen("the type " + quoted(dotted(name)) + " is no built-in")
+		w.widen("the type " + quoted(sallyport.JoinName(name...)) + " is no built-in")
 	}
 }
 
@@ -391,18 +397,6 @@ func names(v any) []string {
 		return all
 	}
 	return nil
-}
-
-// dotted writes a qualified name as SQL does, quoted where it must be.
-func dotted(name []string) string {
-	parts := make([]string, len(name))
-	for i, n := range name {
-		plain := n != "" && strings.Trim(n, "abcdefghijklmnopqrstuvwxyz0123456789_") == "" && (n[0] < '0' || n[0] > '9')
-		if parts[i] = n; !plain {
-			parts[i] = `"` + strings.ReplaceAll(n, `"`, `""`) + `"`
-		}
-	}
-	return strings.Join(parts, ".")
 }
 
 // pgClauses says what people call the clauses that change something.

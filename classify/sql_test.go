@@ -268,3 +268,29 @@ func BenchmarkShell(b *testing.B) {
 		Shell("cat app.log | grep -i error | sort | uniq -c | head -20 2>/dev/null")
 	}
 }
+
+// Names of relations can be taken apart again, and none is of WITH.
+func TestRelations(t *testing.T) {
+	for sql, want := range map[string]string{
+		`select * from Orders`:         `orders[select]`,
+		`select * from "Orders"`:       `"Orders"[select]`,
+		`select * from a.b, "a.b"`:     `"a.b"[select] a.b[select]`,
+		`select * from db."S".t`:       `db."S".t[select]`,
+		`select 1`:                     ``,
+		`with x as (select 1) table x`: ``,
+		`drop table x`:                 ``,
+		`update t set a = 1; select 1`: ``,
+		`insert into t select * from t on conflict (a) do update set a = 1`: `t[insert select update]`,
+	} {
+		var got []string
+		for _, r := range SQL(sql).Relations {
+			if _, ok := sallyport.SplitName(r.Name); !ok {
+				t.Errorf("%s: %s", sql, r.Name)
+			}
+			got = append(got, fmt.Sprint(r.Name, r.Verbs))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v", sql, got)
+		}
+	}
+}
