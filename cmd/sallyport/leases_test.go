@@ -2,11 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/sallyporttest"
 )
 
@@ -217,15 +211,3 @@ func TestTheEndOfATaskEndsItsStatement(t *testing.T) {
 	}
 	t.Log(ledger)
 }
-
-// What a lease costs a call: the first one mints.
-func BenchmarkDatabaseCall(b *testing.B) { b.Skip("see make bench") }
-
-var (
-	_ = json.Marshal
-	_ = fmt.Sprint
-	_ = url.Parse
-	_ = os.Getenv
-	_ = filepath.Join
-	_ sallyport.ID
-)

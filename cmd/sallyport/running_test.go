@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,11 +24,33 @@ type running struct {
 	dir    string
 	env    []string
 	client *api.Client
+	log    *transcript // by the gateway
 }
+
+// transcript collects what a process writes, while it runs.
+type transcript struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *transcript) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+func (s *transcript) String() string { s.mu.Lock(); defer s.mu.Unlock(); return s.b.String() }
 
 // serveFiles writes a configuration and serves it until the test ends; then
 // the ledger must verify.
 func serveFiles(t *testing.T, files map[string]string) *running {
+	t.Helper()
+	g := prepare(t, files)
+	g.serve()
+	return g
+}
+
+// prepare writes a configuration.
+func prepare(t *testing.T, files map[string]string) *running {
 	t.Helper()
 	// The socket's path must be short (108 bytes), so not t.TempDir.
 	dir, err := os.MkdirTemp("", "sallyport-")
@@ -51,9 +74,16 @@ func serveFiles(t *testing.T, files map[string]string) *running {
 	}
 	g := &running{t: t, dir: dir, client: api.NewClient(filepath.Join(dir, "var", "sallyport.sock"))}
 	g.env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"), "SALLYPORT_CONFIG="+filepath.Join(dir, "sallyport.yaml"))
-	var log bytes.Buffer
+	g.log = &transcript{}
+	return g
+}
+
+// serve serves what was prepared.
+func (g *running) serve() {
+	t, dir := g.t, g.dir
+	t.Helper()
 	serve := exec.Command("sallyport", "serve")
-	serve.Dir, serve.Env, serve.Stdout, serve.Stderr = dir, g.env, &log, &log
+	serve.Dir, serve.Env, serve.Stdout, serve.Stderr = dir, g.env, g.log, g.log
 	exited := start(t, serve)
 	t.Cleanup(func() {
 		_ = serve.Process.Signal(os.Interrupt) // it may be gone, which the next line tells
@@ -62,7 +92,7 @@ func serveFiles(t *testing.T, files map[string]string) *running {
 		}
 		if t.Failed() {
 			records, _ := g.sallyport("ledger", "show") // whatever it says helps
-			t.Logf("the gateway said:\n%s%s", log.String(), records)
+			t.Logf("the gateway said:\n%s%s", g.log, records)
 		}
 		if out, err := g.sallyport("ledger", "verify"); err != nil {
 			t.Errorf("the ledger: %v\n%s", err, out)
@@ -72,7 +102,6 @@ func serveFiles(t *testing.T, files map[string]string) *running {
 	if out, err := g.sallyport("agent", "add", "bot", "--owner", "lee@example.org", "--purpose", "tests"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return g
 }
 
 // sallyport runs one command line beside the gateway.
