@@ -145,10 +145,15 @@ func (h *Handler) spawn(ctx context.Context, r *room, srv *server) (*child, erro
 
 // cut ends the child at once.
 func (c *child) cut(why error) {
-	e := &upstreamError{word: wordClosed, text: "was ended with its task or session", sent: true}
+	c.over(why)
+	c.kill()
+}
+
+// over stops the child for a reason; nil: that its session ends.
+func (c *child) over(why error) {
+	e := &upstreamError{word: wordClosed, text: "was ended with its session", sent: true}
 	errors.As(why, &e)
 	c.stop(e)
-	c.kill()
 }
 
 func (c *child) home() *room { return c.room }
@@ -328,9 +333,7 @@ func (c *child) kill() {
 	}
 }
 
-func (c *child) end() {
-	c.stop(&upstreamError{word: wordClosed, text: "was ended with its task or session", sent: true})
-}
+func (c *child) end() { c.over(context.Cause(c.room.ctx)) }
 
 // dead returns why the child can no longer be used, nil if it can.
 func (c *child) dead() error {

@@ -56,6 +56,9 @@ func childMain(mode string) {
 		case "environment":
 			b, _ := json.Marshal(map[string]any{"env": os.Environ(), "pgid": syscall.Getpgrp(), "pid": os.Getpid()})
 			say(`{"jsonrpc":"2.0","id":%s,"result":%s}`, id, b)
+		case "tell":
+			fmt.Fprintln(os.Stderr, "it is", os.Getenv("API_KEY"))
+			say(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
 		case "spawn": // a grandchild that would live on
 			c := exec.Command("sleep", "600")
 			if err := c.Start(); err != nil {

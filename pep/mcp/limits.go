@@ -40,6 +40,9 @@ const (
 
 	// maxAgentConns bounds the connections to one child's ssh-agent.
 	maxAgentConns = 32
+	// maxAgentRefused bounds what such an agent refuses before it serves
+	// nobody any more.
+	maxAgentRefused = 64
 
 	defaultKeepAlive = 15 * time.Second
 	defaultFirstByte = 2 * time.Minute

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
@@ -42,12 +43,12 @@ type localConn struct {
 	srv  *server
 	room *room
 
-	mu      sync.Mutex                    // guards what follows
-	running map[string]context.CancelFunc // by the request's id
+	mu      sync.Mutex                         // guards what follows
+	running map[string]context.CancelCauseFunc // by the request's id
 }
 
 func (h *Handler) localConn(r *room, srv *server) *localConn {
-	return &localConn{h: h, srv: srv, room: r, running: map[string]context.CancelFunc{}}
+	return &localConn{h: h, srv: srv, room: r, running: map[string]context.CancelCauseFunc{}}
 }
 
 func (c *localConn) home() *room { return c.room }
@@ -117,8 +118,10 @@ func (c *localConn) call(ctx context.Context, out outgoing) (canon.Value, error)
 	if err != nil {
 		return canon.Value{}, &upstreamError{word: wordArguments, text: "has got arguments that cannot be read", err: err}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, c.srv.FirstByte, errFirstByte)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(c.srv.FirstByte, func() { cancel(errFirstByte) })
+	defer late.Stop()
 	id := string(out.id.Canonical())
 	c.mu.Lock()
 	c.running[id] = cancel
@@ -196,7 +199,7 @@ func (c *localConn) tell(_ context.Context, out outgoing) (reply, error) {
 		cancel := c.running[string(id.Canonical())]
 		c.mu.Unlock()
 		if cancel != nil {
-			cancel()
+			cancel(nil)
 		}
 	}
 	return reply{status: http.StatusAccepted}, nil
@@ -213,6 +216,6 @@ func (c *localConn) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, cancel := range c.running {
-		cancel()
+		cancel(context.Cause(c.room.ctx)) // nil while the task lives
 	}
 }

@@ -217,8 +217,10 @@ func (x *exchange) acknowledge(a reply, err error) {
 		r := x.refusal(x.serverName(), asUpstream(err))
 		r.status = http.StatusBadGateway
 		x.out.refuse(canon.Value{}, r)
+	case a.status >= 300 && x.srv != nil:
+		x.out.finish(x.cleaner(x.srv).reply(a))
 	case a.status >= 300:
-		x.out.finish(a)
+		x.out.finish(reply{status: a.status})
 	default:
 		x.out.finish(reply{status: http.StatusAccepted})
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -21,7 +22,7 @@ const sshAuthSock = "SSH_AUTH_SOCK"
 type sshAgent struct {
 	path   string
 	listen net.Listener
-	keys   lentKey
+	keys   *lentKey
 
 	mu    sync.Mutex // guards what follows
 	conns map[net.Conn]bool
@@ -51,7 +52,7 @@ func newSSHAgent(dir string, lent *gateway.Lent) (*sshAgent, error) {
 	if err := ring.Add(agent.AddedKey{PrivateKey: key, Certificate: cert, Comment: comment}); err != nil {
 		return nil, unfit("the parts %s and %s of its credential do not belong together", partKey, partCert)
 	}
-	a := &sshAgent{path: filepath.Join(dir, "agent.sock"), keys: lentKey{ring.(agent.ExtendedAgent), lent.Done}, conns: map[net.Conn]bool{}}
+	a := &sshAgent{path: filepath.Join(dir, "agent.sock"), keys: &lentKey{ring: ring.(agent.ExtendedAgent), done: lent.Done}, conns: map[net.Conn]bool{}}
 	if a.listen, err = net.Listen("unix", a.path); err == nil {
 		err = os.Chmod(a.path, 0o600) // HOME itself is the child's user's alone
 	}
@@ -70,7 +71,7 @@ func (a *sshAgent) serve() {
 			return // stopped
 		}
 		a.mu.Lock()
-		if a.over || len(a.conns) >= maxAgentConns {
+		if a.over || len(a.conns) >= maxAgentConns || a.keys.refused.Load() > maxAgentRefused {
 			a.mu.Unlock()
 			c.Close()
 			continue
@@ -78,7 +79,7 @@ func (a *sshAgent) serve() {
 		a.conns[c] = true
 		a.mu.Unlock()
 		go func() {
-			_ = agent.ServeAgent(a.keys, c) // it ends when the client does
+			_ = agent.ServeAgent(a.keys, patient{c, a.keys}) // it ends when the client does
 			c.Close()
 			a.mu.Lock()
 			delete(a.conns, c)
@@ -106,8 +107,23 @@ func (a *sshAgent) stop() {
 // lentKey is an agent that lists and signs, until the credential is taken
 // back, and lets nobody change anything.
 type lentKey struct {
-	ring agent.ExtendedAgent
-	done <-chan struct{}
+	ring    agent.ExtendedAgent
+	done    <-chan struct{}
+	refused atomic.Int32
+}
+
+// patient is a client's connection until the agent has refused too often:
+// each refusal is a line in the log.
+type patient struct {
+	net.Conn
+	k *lentKey
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	if p.k.refused.Load() > maxAgentRefused {
+		return 0, errReadOnly
+	}
+	return p.Conn.Read(b)
 }
 
 var (
@@ -115,39 +131,45 @@ var (
 	errOver     = errors.New("the credential was taken back")
 )
 
-func (k lentKey) good() error {
+func (k *lentKey) good() error {
 	select {
 	case <-k.done:
+		k.refused.Add(1)
 		return errOver
 	default:
 		return nil
 	}
 }
 
-func (k lentKey) List() ([]*agent.Key, error) {
+func (k *lentKey) List() ([]*agent.Key, error) {
 	if err := k.good(); err != nil {
 		return nil, err
 	}
 	return k.ring.List()
 }
 
-func (k lentKey) Sign(key ssh.PublicKey, data []byte) (*ssh.Signature, error) {
+func (k *lentKey) Sign(key ssh.PublicKey, data []byte) (*ssh.Signature, error) {
 	return k.SignWithFlags(key, data, 0)
 }
 
-func (k lentKey) SignWithFlags(key ssh.PublicKey, data []byte, flags agent.SignatureFlags) (*ssh.Signature, error) {
+func (k *lentKey) SignWithFlags(key ssh.PublicKey, data []byte, flags agent.SignatureFlags) (*ssh.Signature, error) {
 	if err := k.good(); err != nil {
 		return nil, err
 	}
 	return k.ring.SignWithFlags(key, data, flags)
 }
 
-func (k lentKey) Signers() ([]ssh.Signer, error) { return nil, errReadOnly }
-func (k lentKey) Add(agent.AddedKey) error       { return errReadOnly }
-func (k lentKey) Remove(ssh.PublicKey) error     { return errReadOnly }
-func (k lentKey) RemoveAll() error               { return errReadOnly }
-func (k lentKey) Lock([]byte) error              { return errReadOnly }
-func (k lentKey) Unlock([]byte) error            { return errReadOnly }
-func (k lentKey) Extension(string, []byte) ([]byte, error) {
+func (k *lentKey) refuse() error {
+	k.refused.Add(1)
+	return errReadOnly
+}
+
+func (k *lentKey) Signers() ([]ssh.Signer, error) { return nil, k.refuse() }
+func (k *lentKey) Add(agent.AddedKey) error       { return k.refuse() }
+func (k *lentKey) Remove(ssh.PublicKey) error     { return k.refuse() }
+func (k *lentKey) RemoveAll() error               { return k.refuse() }
+func (k *lentKey) Lock([]byte) error              { return k.refuse() }
+func (k *lentKey) Unlock([]byte) error            { return k.refuse() }
+func (k *lentKey) Extension(string, []byte) ([]byte, error) {
 	return nil, agent.ErrExtensionUnsupported
 }
