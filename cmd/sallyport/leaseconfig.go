@@ -26,11 +26,12 @@ type LeaseConfig struct {
 
 // Backends are the kinds of credentials there are; one of them is set.
 type Backends struct {
-	STS      *STSLease      `yaml:"sts"`
-	Postgres *PostgresLease `yaml:"postgres"`
-	Redis    *RedisLease    `yaml:"redis"`
-	SSH      *SSHLease      `yaml:"ssh"`
-	Static   *StaticLease   `yaml:"static"`
+	Kubernetes *KubernetesLease `yaml:"kubernetes"`
+	STS        *STSLease        `yaml:"sts"`
+	Postgres   *PostgresLease   `yaml:"postgres"`
+	Redis      *RedisLease      `yaml:"redis"`
+	SSH        *SSHLease        `yaml:"ssh"`
+	Static     *StaticLease     `yaml:"static"`
 }
 
 // opener makes a backend of its part of the config.

@@ -100,6 +100,14 @@ func New(c Config) (*Backend, error) {
 			return nil, fmt.Errorf("ssh: class %s: the forced command has more than one line", class)
 		}
 	}
+	for class, l := range c.Classes {
+		for wider, w := range c.Classes {
+			shared := slices.ContainsFunc(l.Principals, func(p string) bool { return slices.Contains(w.Principals, p) })
+			if l.ForceCommand == "" && wider < class && shared {
+				return nil, fmt.Errorf("ssh: class %s has no forced command and a principal of class %s: it could do all that this one can", class, wider)
+			}
+		}
+	}
 	for _, a := range c.SourceAddress {
 		p, err := netip.ParsePrefix(a)
 		if _, aerr := netip.ParseAddr(a); aerr != nil && (err != nil || p != p.Masked()) {
@@ -242,10 +250,10 @@ func (b *Backend) List(context.Context, lease.Owner) ([]lease.Handle, error) { r
 // was made, to the second: the 60 bits of the lease's id. It needs nothing but
 // the handle, so that a certificate can be revoked whatever was lost.
 func number(h lease.Handle) (uint64, time.Time, error) {
-	body := string(h)[len(lease.HandlePrefix)+len(h.Owner()):]
-	made := sallyport.ID("l_" + body).Time()
+	id := h.ID()
+	made := id.Time()
 	var n uint64
-	for _, c := range body {
+	for _, c := range id[2:] {
 		n = n<<5 | uint64(strings.IndexRune(crockford, c)&31)
 	}
 	if made.IsZero() || n == 0 {

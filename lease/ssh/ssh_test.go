@@ -419,11 +419,13 @@ func TestBadConfig(t *testing.T) {
 	ca := source(nil)
 	good := map[sallyport.Class]ssh.Login{sallyport.Read: {Principals: []string{"x"}}}
 	for name, c := range map[string]ssh.Config{
-		"no authority":   {Classes: good},
-		"no class":       {CA: ca},
-		"no principals":  {CA: ca, Classes: map[sallyport.Class]ssh.Login{sallyport.Read: {}}},
-		"two in one":     {CA: ca, Classes: map[sallyport.Class]ssh.Login{sallyport.Read: {Principals: []string{"a,b"}}}},
-		"two lines":      {CA: ca, Classes: map[sallyport.Class]ssh.Login{sallyport.Read: {Principals: []string{"a"}, ForceCommand: "a\nb"}}},
+		"no authority":  {Classes: good},
+		"no class":      {CA: ca},
+		"no principals": {CA: ca, Classes: map[sallyport.Class]ssh.Login{sallyport.Read: {}}},
+		"two in one":    {CA: ca, Classes: map[sallyport.Class]ssh.Login{sallyport.Read: {Principals: []string{"a,b"}}}},
+		"two lines":     {CA: ca, Classes: map[sallyport.Class]ssh.Login{sallyport.Read: {Principals: []string{"a"}, ForceCommand: "a\nb"}}},
+		"read as wide as write": {CA: ca, Classes: map[sallyport.Class]ssh.Login{
+			sallyport.Read: {Principals: []string{"a", "b"}}, sallyport.Write: {Principals: []string{"b"}, ForceCommand: "x"}}},
 		"no address":     {CA: ca, Classes: good, SourceAddress: []string{"example.org"}},
 		"host bits":      {CA: ca, Classes: good, SourceAddress: []string{"10.0.0.1/8"}},
 		"no extension":   {CA: ca, Classes: good, Extensions: []string{"permit-everything"}},
