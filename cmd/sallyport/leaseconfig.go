@@ -32,6 +32,7 @@ type Backends struct {
 	Redis      *RedisLease      `yaml:"redis"`
 	SSH        *SSHLease        `yaml:"ssh"`
 	Static     *StaticLease     `yaml:"static"`
+	Vault      *VaultLease      `yaml:"vault"`
 }
 
 // opener makes a backend of its part of the config.
