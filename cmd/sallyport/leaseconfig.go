@@ -26,6 +26,7 @@ type LeaseConfig struct {
 
 // Backends are the kinds of credentials there are; one of them is set.
 type Backends struct {
+	MySQL      *MySQLLease      `yaml:"mysql"`
 	Kubernetes *KubernetesLease `yaml:"kubernetes"`
 	STS        *STSLease        `yaml:"sts"`
 	Postgres   *PostgresLease   `yaml:"postgres"`

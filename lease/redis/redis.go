@@ -345,8 +345,8 @@ func (b *Backend) keys(s lease.Spec) ([]string, error) {
 		if may == "" {
 			continue
 		}
-		if s.Class == sallyport.Read {
-			may = "%R~"
+		if s.Class == sallyport.Read && may != "%R~" {
+			return nil, sallyport.Errorf(sallyport.EForbidden, "lease_verb", "redis: a credential of class read only reads %q", g.Object)
 		}
 		keys = append(keys, may+literal.ReplaceAllString(g.Object, `\$0`))
 	}
