@@ -105,6 +105,8 @@ func New(c Config) (*Backend, error) {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	pc.MaxConns, pc.MinConns, pc.MaxConnIdleTime = maxConns, 0, idleConn
+	// A connection that ended unseen must not be taken for a failure.
+	pc.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true }
 	pc.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
 		a, err := b.admin(ctx, c.Database)
 		if err == nil {
@@ -139,7 +141,7 @@ func (b *Backend) Mint(ctx context.Context, h lease.Handle, s lease.Spec) (lease
 	defer cancel()
 	m, err := b.mint(ctx, h, s)
 	if err != nil {
-		return lease.Minted{}, lease.Failure(name, "minting "+string(h), clean(err))
+		return lease.Minted{}, lease.Failure(name, "minting "+string(h), clean(ctx, err))
 	}
 	return m, nil
 }
@@ -250,7 +252,7 @@ func (b *Backend) Widen(ctx context.Context, h lease.Handle, s lease.Spec) error
 		})
 	}
 	if err != nil {
-		return lease.Failure(name, "widening "+string(h), clean(err))
+		return lease.Failure(name, "widening "+string(h), clean(ctx, err))
 	}
 	return nil
 }
@@ -261,17 +263,17 @@ func (b *Backend) List(ctx context.Context, o lease.Owner) ([]lease.Handle, erro
 	defer cancel()
 	found, err := b.list(ctx, o)
 	if err != nil {
-		return nil, lease.Failure(name, "listing roles", clean(err))
+		return nil, lease.Failure(name, "listing roles", clean(ctx, err))
 	}
 	return found, nil
 }
 
 func (b *Backend) list(ctx context.Context, o lease.Owner) ([]lease.Handle, error) {
-	conn, err := b.acquire(ctx)
+	conn, release, err := b.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Release()
+	defer release()
 	// In LIKE, _ stands for any character.
 	like := strings.NewReplacer(`\`, `\\`, "_", `\_`, "%", `\%`).Replace(o.Prefix()) + "%"
 	rows, err := conn.Query(ctx, `SELECT rolname::text FROM pg_roles
@@ -345,45 +347,32 @@ func findRole(ctx context.Context, conn *pgx.Conn, h lease.Handle) (role, error)
 // updated): then all is tried again.
 func (b *Backend) change(ctx context.Context, h lease.Handle, f func(context.Context, *pgx.Conn) (string, error)) error {
 	return again(ctx, func() error {
-		conn, err := b.acquire(ctx)
+		conn, release, err := b.acquire(ctx)
 		if err != nil {
 			return err
 		}
-		defer conn.Release()
+		defer release()
 		// A role that a crash of the server forgets right after it was made
 		// cannot be used, and that is all: this need not wait for the disk.
-		if err := exec(ctx, conn.Conn(), "BEGIN; SET LOCAL application_name TO "+literal(string(h))+"; SET LOCAL synchronous_commit TO off"); err != nil {
-			if !fromServer(err) {
-				return errStale{err}
-			}
+		if err := exec(ctx, conn, "BEGIN; SET LOCAL application_name TO "+literal(string(h))+"; SET LOCAL synchronous_commit TO off"); err != nil {
 			return err
 		}
-		sql, err := f(ctx, conn.Conn())
-		if err == nil {
-			err = exec(ctx, conn.Conn(), sql+";\nCOMMIT")
-		}
+		sql, err := f(ctx, conn)
 		if err != nil {
-			rollback(ctx, conn.Conn())
+			return err
 		}
-		return err
+		return exec(ctx, conn, sql+";\nCOMMIT")
 	})
 }
-
-// errStale is of a connection that had ended before it was used.
-type errStale struct{ error }
-
-func (e errStale) Unwrap() error { return e.error }
 
 // again tries what failed for others who did the same at that moment.
 func again(ctx context.Context, f func() error) error {
 	for try := 1; ; try++ {
 		err := f()
-		var stale errStale
 		var pg *pgconn.PgError
 		switch {
 		case err == nil || try == maxTries || ctx.Err() != nil:
 			return err
-		case errors.As(err, &stale):
 		// internal_error, serialization_failure, deadlock_detected, duplicate_object, unique_violation
 		case errors.As(err, &pg) && slices.Contains([]string{"XX000", "40001", "40P01", "42710", "23505"}, pg.Code):
 		default:
@@ -397,12 +386,23 @@ func again(ctx context.Context, f func() error) error {
 	}
 }
 
-func (b *Backend) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	conn, err := b.pool.Acquire(ctx)
+// acquire takes a connection of the pool. What release finds begun it undoes,
+// also when ctx is over: its locks hold others up.
+func (b *Backend) acquire(ctx context.Context) (_ *pgx.Conn, release func(), err error) {
+	pooled, err := b.pool.Acquire(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("no connection as administrator: %w", err)
+		return nil, nil, fmt.Errorf("no connection as administrator: %w", err)
 	}
-	return conn, nil
+	conn := pooled.Conn()
+	return conn, func() {
+		defer pooled.Release()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWait)
+		defer cancel()
+		if !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' && exec(last, conn, "ROLLBACK") != nil || ctx.Err() != nil {
+			// A cancel that is still on its way must not hit what comes next.
+			conn.Close(last)
+		}
+	}, nil
 }
 
 // exec runs one or several statements as they stand.
@@ -411,30 +411,14 @@ func exec(ctx context.Context, conn *pgx.Conn, sql string) error {
 	return err
 }
 
-// rollback ends a transaction, also when ctx is over: its locks hold others
-// up.
-func rollback(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWait)
-	defer cancel()
-	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
-		return
-	}
-	if exec(ctx, conn, "ROLLBACK") != nil {
-		conn.Close(ctx)
-	}
-}
-
-// fromServer reports whether an error is the server's answer.
-func fromServer(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg)
-}
-
 // clean is an error's text with what an operator can do about it.
-func clean(err error) error {
+func clean(ctx context.Context, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return err
+	}
+	if ctx.Err() != nil && pg.Code == "57014" { // query_canceled, by us
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	switch pg.Code {
 	case "2BP01": // dependent_objects_still_exist

@@ -22,7 +22,7 @@ func (b *Backend) Revoke(ctx context.Context, h lease.Handle, _ lease.Kept) erro
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	if err := b.revoke(ctx, h); err != nil {
-		return lease.Failure(name, "revoking "+string(h), clean(err))
+		return lease.Failure(name, "revoking "+string(h), clean(ctx, err))
 	}
 	return nil
 }
@@ -32,19 +32,14 @@ func (b *Backend) revoke(ctx context.Context, h lease.Handle) error {
 }
 
 func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
-	pooled, err := b.acquire(ctx)
+	conn, release, err := b.acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer pooled.Release()
-	conn := pooled.Conn()
-	defer rollback(ctx, conn)
+	defer release()
 	// A minting that is still under way, of whatever gateway, ends first: it
 	// would make the role after we have looked.
 	if err := terminate(ctx, conn, "application_name = $1 AND usesysid = (SELECT oid FROM pg_roles WHERE rolname = current_user)", string(h)); err != nil {
-		if !fromServer(err) {
-			return errStale{err}
-		}
 		return fmt.Errorf("ending what is under way for it: %w", err)
 	}
 	r, err := findRole(ctx, conn, h)
@@ -52,7 +47,8 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 		return err
 	}
 	var super bool
-	if err := conn.QueryRow(ctx, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user").Scan(&super); err != nil {
+	var here string
+	if err := conn.QueryRow(ctx, "SELECT rolsuper, current_database() FROM pg_roles WHERE rolname = current_user").Scan(&super, &here); err != nil {
 		return err
 	}
 	sql := "ALTER ROLE " + ident(string(h)) + " NOLOGIN PASSWORD NULL"
@@ -65,26 +61,49 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 		return fmt.Errorf("taking its login away: %w", err)
 	}
 	if err := terminate(ctx, conn, "usesysid = $1", r.oid); err != nil {
-		return err
+		return fmt.Errorf("ending its sessions: %w", err)
 	}
-	places, err := b.places(ctx, conn, r.oid)
+	// in runs f in a database, on this connection where it is of that.
+	in := func(p place, f func(*pgx.Conn) error) error {
+		if p.database == here {
+			return f(conn)
+		}
+		if err := b.there(ctx, p, f); err != nil {
+			return fmt.Errorf("in database %s: %w", sallyport.JoinName(p.database), err)
+		}
+		return nil
+	}
+	pending, err := places(ctx, conn, pendingPlaces, string(h))
 	if err != nil {
 		return err
 	}
-	var here place
-	for _, p := range places {
-		if p.here {
-			here = p
-			continue
-		}
-		if err := b.cleanThere(ctx, h, p); err != nil {
-			return fmt.Errorf("in database %s: %w", sallyport.JoinName(p.database), err)
+	for _, p := range pending {
+		if err := in(p, func(conn *pgx.Conn) error { return forget(ctx, conn, h) }); err != nil {
+			return err
 		}
 	}
-	if sql, err = b.cleaning(ctx, conn, h, here); err != nil {
+	dependent, err := places(ctx, conn, dependentPlaces, r.oid)
+	if err != nil {
 		return err
 	}
-	if err := exec(ctx, conn, "BEGIN;\n"+sql+"DROP ROLE "+ident(string(h))+";\nCOMMIT"); err != nil {
+	last := ""
+	for _, p := range dependent {
+		err := in(p, func(conn *pgx.Conn) error {
+			sql, err := cleaning(ctx, conn, h, p)
+			if err != nil {
+				return err
+			}
+			if p.database == here {
+				last = sql
+				return nil
+			}
+			return exec(ctx, conn, "BEGIN;\n"+sql+"COMMIT")
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := exec(ctx, conn, "BEGIN;\n"+last+"DROP ROLE "+ident(string(h))+";\nCOMMIT"); err != nil {
 		return err
 	}
 	// A login that had passed its check and was in no list yet.
@@ -99,53 +118,55 @@ func terminate(ctx context.Context, conn *pgx.Conn, where string, arg any) error
 		err := conn.QueryRow(ctx, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "+where, arg).Scan(&n)
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pg.Code == "42501" { // insufficient_privilege
-			return fmt.Errorf("ending its sessions: %w: the administrator needs membership in pg_signal_backend, or of the role", err)
+			return fmt.Errorf("%w: the administrator needs membership in pg_signal_backend, or of the role", err)
 		}
 		if err != nil || n == 0 {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of its sessions have not ended: %w", n, ctx.Err())
+			return fmt.Errorf("%d have not ended: %w", n, ctx.Err())
 		case <-time.After(pause):
 		}
 	}
 }
 
-// place is a database in which a role owns something or has been granted
-// something.
+// place is a database in which there is something of a role.
 type place struct {
 	database string
-	here     bool // it is that of the administrator's connection
 	accepts  bool // connections
-	owns     bool
+	owns     bool // the role owns something in it
 }
 
-// places lists them (pg_shdepend). Of what is shared by all databases any will
-// do, so it counts for this one.
-func (b *Backend) places(ctx context.Context, conn *pgx.Conn, oid uint32) ([]place, error) {
-	rows, err := conn.Query(ctx, `
-		SELECT coalesce(d.datname::text, ''), s.dbid = 0 OR d.datname = current_database(), coalesce(d.datallowconn, true), bool_or(s.deptype = 'o')
+const (
+	// dependentPlaces are those in which the role with an OID owns something or
+	// was granted something. What is shared by all databases is cleaned in any.
+	dependentPlaces = `
+		SELECT coalesce(d.datname, current_database())::text, bool_and(coalesce(d.datallowconn, true)), bool_or(s.deptype = 'o')
 		FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
-		WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 GROUP BY 1, 2, 3 ORDER BY 1`, oid)
+		WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 GROUP BY 1 ORDER BY 1`
+	// pendingPlaces are those in which the role has prepared a transaction,
+	// which outlives its session with its locks.
+	pendingPlaces = `
+		SELECT database::text, true, false FROM pg_prepared_xacts WHERE owner = $1 GROUP BY 1 ORDER BY 1`
+)
+
+func places(ctx context.Context, conn *pgx.Conn, query string, arg any) ([]place, error) {
+	rows, err := conn.Query(ctx, query, arg)
 	if err != nil {
 		return nil, err
 	}
-	var places []place
+	var list []place
 	var p place
-	_, err = pgx.ForEachRow(rows, []any{&p.database, &p.here, &p.accepts, &p.owns}, func() error {
-		if i := slices.IndexFunc(places, func(q place) bool { return p.here && q.here }); i >= 0 {
-			places[i].owns = places[i].owns || p.owns
-			return nil
-		}
-		places = append(places, p)
+	_, err = pgx.ForEachRow(rows, []any{&p.database, &p.accepts, &p.owns}, func() error {
+		list = append(list, p)
 		return nil
 	})
-	return places, err
+	return list, err
 }
 
-// cleanThere cleans another database than that of the pool.
-func (b *Backend) cleanThere(ctx context.Context, h lease.Handle, p place) error {
+// there connects to another database than that of the pool.
+func (b *Backend) there(ctx context.Context, p place, f func(*pgx.Conn) error) error {
 	switch {
 	case !p.accepts:
 		return errors.New("it accepts no connections, and something of the role is in it")
@@ -161,18 +182,37 @@ func (b *Backend) cleanThere(ctx context.Context, h lease.Handle, p place) error
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	sql, err := b.cleaning(ctx, conn, h, p)
+	return f(conn)
+}
+
+// forget rolls back what the role has prepared, as the role: only a superuser
+// may for others.
+func forget(ctx context.Context, conn *pgx.Conn, h lease.Handle) error {
+	rows, err := conn.Query(ctx, "SELECT gid FROM pg_prepared_xacts WHERE owner = $1 AND database = current_database()", string(h))
 	if err != nil {
 		return err
 	}
-	return exec(ctx, conn, "BEGIN;\n"+sql+"COMMIT")
+	gids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, gid := range gids {
+		err := exec(ctx, conn, "SET ROLE "+ident(string(h)))
+		if err == nil {
+			err = exec(ctx, conn, "ROLLBACK PREPARED "+literal(gid))
+		}
+		if rerr := exec(ctx, conn, "RESET ROLE"); rerr != nil {
+			conn.Close(ctx) // nobody else may find it as this role
+		}
+		if err != nil {
+			return fmt.Errorf("rolling back what it has prepared: %w", err)
+		}
+	}
+	return nil
 }
 
 // cleaning writes what takes a role out of the database of the connection.
-func (b *Backend) cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (string, error) {
-	if p == (place{}) {
-		return "", nil
-	}
+func cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (string, error) {
 	rows, err := conn.Query(ctx, `
 		SELECT DISTINCT s.objid FROM pg_shdepend s
 		WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1) AND s.deptype = 'a'
@@ -191,7 +231,7 @@ func (b *Backend) cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, 
 	var sql strings.Builder
 	sql.WriteString(lockObjects(locks))
 	if p.owns {
-		made, err := b.heir(ctx, conn)
+		made, err := heir(ctx, conn)
 		if err != nil {
 			return "", err
 		}
@@ -204,7 +244,7 @@ func (b *Backend) cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, 
 
 // heir writes what makes Heir, if it is not there, and the administrator a
 // member of it. A role of that name that could do something is not used.
-func (b *Backend) heir(ctx context.Context, conn *pgx.Conn) (string, error) {
+func heir(ctx context.Context, conn *pgx.Conn) (string, error) {
 	var powerful, member bool
 	err := conn.QueryRow(ctx, `SELECT rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
 			OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid), pg_has_role(r.oid, 'USAGE') FROM pg_roles r WHERE rolname = $1`, Heir).Scan(&powerful, &member)
