@@ -39,6 +39,7 @@ var rooms = map[string]struct {
 	"lease/leasetest":       {". canon secret state task lease", "what every backend must do, for the tests of each"},
 	"lease/kubernetes":      {". lease secret", "a token is asked for without knowing what for"},
 	"lease/mysql":           {". lease secret", "a user of a database is made without knowing what for"},
+	"lease/oauth2":          {". canon identity secret lease", "a token is asked for without knowing what for; its proofs are those of identity"},
 	"lease/sts":             {". lease secret", "a role is assumed without knowing what for"},
 	"lease/postgres":        {". lease secret", "one kind of credential, minted where it is checked"},
 	"lease/redis":           {". lease secret", "a user of a cache is made without knowing what for"},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/secret"
 )
 
@@ -269,7 +270,7 @@ func (b *Backend) redeem(ctx context.Context, p *connecting, code string) error 
 			Fix: "allow it for the client there, or ask for it under connect: scope offline_access and prompt consent with most",
 		})
 		if access != "" {
-			err = errors.Join(err, b.revoke(ctx, secret.Text(access), "access_token"))
+			_, _ = b.takeBack(ctx, access, err) // it expires; what is to be done is in err
 		}
 		return err
 	}
@@ -284,7 +285,7 @@ func (b *Backend) redeem(ctx context.Context, p *connecting, code string) error 
 		return nil
 	}
 	// Nobody uses the access token that came along.
-	if err := b.revoke(ctx, secret.Text(access), "access_token"); err != nil {
+	if err := b.revoke(ctx, secret.Text(access), "access_token"); err != nil && !errors.Is(err, lease.ErrExpires) {
 		return fmt.Errorf("%s is connected, but a token that came along lives on: %w", p.user, err)
 	}
 	return nil
@@ -316,10 +317,10 @@ func (c *Connector) Disconnect(ctx context.Context, source, user string, force b
 	defer release()
 	token, err := b.kept(ctx, user)
 	if err == nil {
-		var m *metadata
-		if m, err = b.metadata(ctx); err == nil {
-			revoked = m.revocation != ""
-			err = b.revoke(ctx, token, "refresh_token")
+		err = b.revoke(ctx, token, "refresh_token")
+		revoked = err == nil
+		if errors.Is(err, lease.ErrExpires) {
+			err = nil // the server revokes nothing
 		}
 	}
 	if err != nil && (sallyport.CodeOf(err) == "not_connected" || !force) {
@@ -328,5 +329,5 @@ func (c *Connector) Disconnect(ctx context.Context, source, user string, force b
 	b.mu.Lock()
 	delete(b.unsaved, user)
 	b.mu.Unlock()
-	return revoked && err == nil, c.custody.Delete(ctx, source, user)
+	return revoked, c.custody.Delete(ctx, source, user)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/identity"
+	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/secret"
 )
 
@@ -37,22 +38,15 @@ type Connection struct {
 	Stored time.Time `json:"stored"` // when the token came; a server that rotates gives one with each use
 }
 
-// Sealer keeps secrets unreadable at rest. What was sealed under one name does
-// not open under another.
-type Sealer interface {
-	Seal(name string, v secret.Value) ([]byte, error)
-	Open(name string, sealed []byte) (secret.Value, error)
-}
-
 // Dir is a Custody of one sealed file for each connection. Source and user
 // stand in it unsealed.
 type Dir struct {
 	path string
-	s    Sealer
+	s    lease.Sealer
 }
 
 // NewDir makes a Dir of a directory, which is made if it is not there.
-func NewDir(path string, s Sealer) (*Dir, error) {
+func NewDir(path string, s lease.Sealer) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "data_dir", Text: "the directory " + path + " of connections cannot be made", Err: err}
 	}

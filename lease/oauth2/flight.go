@@ -8,11 +8,19 @@ import (
 	"github.com/sallyport-dev/sallyport/secret"
 )
 
-// flight is a mint under way, or one whose caller went before it ended.
+// flight is a mint under way, or one that gave its caller no token.
 type flight struct {
 	done chan struct{}
-	left secret.Value // a token that nobody took and that is still good; set before done closes
+	// Set before done closes: a token that nobody took and that is still good,
+	// or that there may be one in an answer that was lost.
+	left secret.Value
+	lost bool
 }
+
+// lost is an error after which the server may have given a token.
+type lost struct{ error }
+
+func (l *lost) Unwrap() error { return l.error }
 
 // flightRequests bounds the requests of one flight, and so how long it lasts:
 // metadata twice, the token with a second try for a nonce, and its revocation
@@ -25,7 +33,7 @@ func (b *Backend) fly(ctx context.Context, h lease.Handle, mint func(context.Con
 	if err := ctx.Err(); err != nil {
 		return lease.Minted{}, err
 	}
-	if err := b.land(ctx, h); err != nil {
+	if _, err := b.land(ctx, h); err != nil && !errors.Is(err, lease.ErrExpires) {
 		return lease.Minted{}, err
 	}
 	type answer struct {
@@ -49,17 +57,21 @@ func (b *Backend) fly(ctx context.Context, h lease.Handle, mint func(context.Con
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightRequests*b.c.Timeout)
 		defer cancel()
 		m, err := mint(own)
+		f.lost = errors.As(err, new(*lost))
+		if err != nil {
+			// What there is of a token is one that could not be taken back.
+			f.left, m = m.Kept.Secret, lease.Minted{}
+		}
 		select {
 		case took <- answer{m, err}:
+			if err == nil {
+				b.forget(h, f)
+			}
 		case <-gone:
 			if err == nil && b.revoke(own, m.Kept.Secret, "access_token") != nil {
 				f.left = m.Kept.Secret
-				return
 			}
 		}
-		b.mu.Lock()
-		delete(b.flights, h)
-		b.mu.Unlock()
 	}()
 	select {
 	case a := <-took:
@@ -70,30 +82,34 @@ func (b *Backend) fly(ctx context.Context, h lease.Handle, mint func(context.Con
 	}
 }
 
+// forget ends what is known of a flight.
+func (b *Backend) forget(h lease.Handle, f *flight) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flights[h] == f {
+		delete(b.flights, h)
+	}
+}
+
 // land waits for a mint of the handle that is under way, and revokes what it
-// left.
-func (b *Backend) land(ctx context.Context, h lease.Handle) error {
+// left. Known says whether there was one whose end is known.
+func (b *Backend) land(ctx context.Context, h lease.Handle) (known bool, err error) {
 	b.mu.Lock()
 	f := b.flights[h]
 	b.mu.Unlock()
 	if f == nil {
-		return nil
+		return false, nil
 	}
 	select {
 	case <-f.done:
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
-	if f.left.Len() == 0 {
-		return nil
+	if f.left.Len() > 0 {
+		if err := b.revoke(ctx, f.left, "access_token"); err != nil {
+			return false, err
+		}
 	}
-	if err := b.revoke(ctx, f.left, "access_token"); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	if b.flights[h] == f {
-		delete(b.flights, h)
-	}
-	b.mu.Unlock()
-	return nil
+	b.forget(h, f)
+	return !f.lost, nil
 }

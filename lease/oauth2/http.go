@@ -129,6 +129,9 @@ func (b *Backend) postOnce(ctx context.Context, m *metadata, address string, for
 	}
 	status, got, body, err := b.do(ctx, http.MethodPost, address, header, []byte(sent.Encode()))
 	if err != nil {
+		if !errors.As(err, new(*unsent)) {
+			err = &lost{err}
+		}
 		return canon.Value{}, err
 	}
 	if n := got.Get("DPoP-Nonce"); n != "" && len(n) <= maxNonce && printable(n) {
@@ -139,6 +142,8 @@ func (b *Backend) postOnce(ctx context.Context, m *metadata, address string, for
 	switch {
 	case status >= 300 && status < 400:
 		return canon.Value{}, fmt.Errorf("the server answers with HTTP %d, a redirect, which is not followed", status)
+	case status >= 500:
+		return canon.Value{}, &lost{refused(status, body, hide)}
 	case status != http.StatusOK && status != http.StatusNoContent:
 		return canon.Value{}, refused(status, body, hide)
 	case len(bytes.TrimSpace(body)) == 0:
@@ -146,7 +151,7 @@ func (b *Backend) postOnce(ctx context.Context, m *metadata, address string, for
 	}
 	v, err := canon.Parse(body, answerLimits)
 	if err != nil || v.Kind() != canon.Object {
-		return canon.Value{}, errors.New("the server's answer is no JSON object")
+		return canon.Value{}, &lost{errors.New("the server's answer is no JSON object")}
 	}
 	return v, nil
 }
@@ -211,6 +216,9 @@ func (b *Backend) do(ctx context.Context, method, address string, header http.He
 	return resp.StatusCode, resp.Header, text, nil
 }
 
+// unsent is an error before anything was sent.
+type unsent struct{ error }
+
 // unanswered words why there is no answer. The transport's own text can quote
 // what the server sent, which may be what it was sent.
 func unanswered(ctx context.Context, u *url.URL, err error) error {
@@ -225,11 +233,11 @@ func unanswered(ctx context.Context, u *url.URL, err error) error {
 	case ctx.Err() != nil || errors.As(err, &ne) && ne.Timeout():
 		return fmt.Errorf("%s took too long to answer: %w", u.Host, context.DeadlineExceeded)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nobody answers at %s", u.Host)
+		return &unsent{fmt.Errorf("nobody answers at %s", u.Host)}
 	case errors.As(err, &dns):
-		return fmt.Errorf("%s has no address", u.Host)
+		return &unsent{fmt.Errorf("%s has no address", u.Host)}
 	case errors.As(err, &host), errors.As(err, &authority), errors.As(err, &cert):
-		return fmt.Errorf("the certificate of %s is not good", u.Host)
+		return &unsent{fmt.Errorf("the certificate of %s is not good", u.Host)}
 	}
 	return fmt.Errorf("%s gave no answer that can be read", u.Host)
 }

@@ -367,10 +367,7 @@ func (b *Backend) read(ctx context.Context, v canon.Value, a *Ask, key *identity
 	}
 	life, err := b.check(v, a, key != nil)
 	if err != nil {
-		if rerr := b.revoke(ctx, m.Kept.Secret, "access_token"); rerr != nil {
-			err = fmt.Errorf("%w; and it could not be taken back: %w", err, rerr)
-		}
-		return lease.Minted{}, err
+		return b.takeBack(ctx, token, err)
 	}
 	m.Expires = b.c.Now().Add(life)
 	if key != nil {
@@ -382,6 +379,16 @@ func (b *Backend) read(ctx context.Context, v canon.Value, a *Ask, key *identity
 		m.Credential.Secrets["dpop_key"] = secret.New(text)
 	}
 	return m, nil
+}
+
+// takeBack revokes a token that is of no use, for a reason. One that could not
+// be revoked stands in what it returns.
+func (b *Backend) takeBack(ctx context.Context, token string, why error) (lease.Minted, error) {
+	v := secret.Text(token)
+	if err := b.revoke(ctx, v, "access_token"); err != nil {
+		return lease.Minted{Kept: lease.Kept{Secret: v}}, fmt.Errorf("%w; and its token was not taken back: %w", why, err)
+	}
+	return lease.Minted{}, why
 }
 
 // check says how long a token lives that is what was asked for.
@@ -418,30 +425,38 @@ func (b *Backend) check(v canon.Value, a *Ask, dpop bool) (time.Duration, error)
 }
 
 // Revoke implements lease.Backend: RFC 7009 with the access token. Without it
-// there is nothing that the server could be told, but for a token that a Mint
-// left when its caller had gone.
+// there is nothing that the server could be told, and nothing to be told where
+// Mint is known to have got none.
 func (b *Backend) Revoke(ctx context.Context, h lease.Handle, k lease.Kept) error {
-	if err := b.land(ctx, h); err != nil {
-		return failure("revoking a token", err)
+	known, err := b.land(ctx, h)
+	switch {
+	case err != nil:
+	case k.Secret.Len() > 0:
+		err = b.revoke(ctx, k.Secret, "access_token")
+	case !known:
+		err = lease.ErrExpires
 	}
-	if k.Secret.Len() == 0 {
-		return nil
+	if errors.Is(err, lease.ErrExpires) {
+		return lease.ErrExpires
 	}
-	return failure("revoking a token", b.revoke(ctx, k.Secret, "access_token"))
+	return failure("revoking a token", err)
 }
 
 func (b *Backend) revoke(ctx context.Context, token secret.Value, hint string) error {
 	if b.c.KeepTokens && hint == "access_token" {
-		return nil
+		return lease.ErrExpires
 	}
 	m, err := b.metadata(ctx)
-	if err != nil || m.revocation == "" {
+	if err != nil {
 		return err
+	}
+	if m.revocation == "" {
+		return lease.ErrExpires
 	}
 	_, err = b.post(ctx, revocationEndpoint, url.Values{"token": {token.UnsafeString()}, "token_type_hint": {hint}}, nil)
 	var r *refusal
 	if errors.As(err, &r) && r.code == "unsupported_token_type" && !b.c.Introspected {
-		return nil // a token that is checked by itself, as Truth says
+		return lease.ErrExpires // one that is checked by itself, as Truth says
 	}
 	return err
 }

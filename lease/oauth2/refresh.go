@@ -99,15 +99,15 @@ func (b *Backend) refresh(ctx context.Context, s lease.Spec, a *Ask, form url.Va
 			Kind: sallyport.EForbidden, Code: "connection_ended", Text: fmt.Sprintf("the authorization server no longer takes the connection of %s to %s", s.User, b.c.Name),
 			Fix: s.User + " runs: sallyport secrets connect " + b.c.Name, Err: r,
 		}
-	case errors.As(err, &r):
-		return lease.Minted{}, err
-	case err != nil:
+	case errors.As(err, new(*lost)):
 		return lease.Minted{}, fmt.Errorf("%w; if the server gives a new refresh token with each answer, the connection of %s is lost with this one", err, s.User)
+	case err != nil:
+		return lease.Minted{}, err
 	}
 	if next := identity.ClaimText(v, "refresh_token"); next != "" && !token.Equal(secret.Text(next)) {
 		if err := b.keep(ctx, s.User, secret.Text(next)); err != nil {
 			if access := identity.ClaimText(v, "access_token"); access != "" {
-				err = errors.Join(err, b.revoke(ctx, secret.Text(access), "access_token"))
+				return b.takeBack(ctx, access, err)
 			}
 			return lease.Minted{}, err
 		}

@@ -83,7 +83,17 @@ const provider = new Provider(issuer, {
 		deviceFlow: { enabled: true },
 		dPoP: { enabled: true },
 		introspection: { enabled: true },
-		revocation: { enabled: true },
+		revocation: {
+			enabled: true,
+			// The provider takes back all that came from one grant with one token
+			// of it. For clients named so, it takes back the token alone.
+			allowedPolicy: async (ctx, client, token) => {
+				if (client.clientId !== token.clientId) return false;
+				if (!client.clientId.endsWith('-single') || token.kind !== 'AccessToken') return true;
+				await token.destroy();
+				return false;
+			},
+		},
 		pushedAuthorizationRequests: { enabled: true },
 		resourceIndicators: {
 			enabled: true,
