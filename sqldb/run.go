@@ -49,9 +49,10 @@ func (s *Server) run(ctx context.Context, c Call, st statement) (*result, error)
 		r, err = x.transaction(s.conf, c.Class, st)
 		// A deadline that is in the past stays with the connection.
 		intact := stop() && !x.IsClosed() && x.TxStatus() == 'I'
+		reused := x.reused // x is another's once it is put back
 		// What an act leaves in its session nobody knows.
 		s.put(p, x, intact && c.Class != sallyport.Act && !errors.Is(err, errSession))
-		if !x.reused || !errors.Is(err, errStart) || ctx.Err() != nil {
+		if !reused || !errors.Is(err, errStart) || ctx.Err() != nil {
 			break
 		}
 		// The server closed it meanwhile, and nothing was sent yet.

@@ -42,6 +42,7 @@ alter table orders add column kept int references hidden.keys;
 create view cheap as select id, total from orders where total < 10;
 create table log (at int, note text);
 create sequence numbers;
+select lo_from_bytea(4242, 'large');
 create function noisy(i int) returns int language plpgsql volatile as $$ begin insert into log values (i, 'noisy'); return i; end $$;
 create function loud() returns int language plpgsql volatile as $$ begin raise notice 'hello % from %', 1, current_user; return 1; end $$;
 create procedure note(i int) language plpgsql as $$ begin insert into log values (i, 'note'); end $$;

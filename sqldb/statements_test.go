@@ -17,6 +17,7 @@ import (
 	"github.com/sallyport-dev/sallyport/classify"
 	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/lease/postgres"
+	"github.com/sallyport-dev/sallyport/sallyporttest"
 	"github.com/sallyport-dev/sallyport/secret"
 	"github.com/sallyport-dev/sallyport/sqldb"
 )
@@ -63,7 +64,7 @@ const everything = `select md5(concat_ws('|',
 	(select string_agg(r::text, ',' order by oid) from pg_authid r where rolname not like 'sp\_%'), (select string_agg(concat_ws(' ', rolname, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication, rolvaliduntil), ',' order by oid) from pg_roles),
 	(select string_agg(m::text, ',' order by m::text) from pg_auth_members m), (select string_agg(d::text, ',' order by oid) from pg_description d join pg_class c on c.oid = d.objoid),
 	(select string_agg(concat_ws(' ', datname, datdba, coalesce(datacl, acldefault('d', datdba))), ',' order by oid) from pg_database), (select string_agg(s::text, ',' order by s::text) from pg_db_role_setting s where setrole::regrole::text not like 'sp\_%'),
-	(select count(*)::text from pg_trigger), (select count(*)::text from pg_policy), (select count(*)::text from pg_rewrite where ev_class in (select oid from pg_class where relnamespace = 'public'::regnamespace)), (select count(*)::text from pg_index where indexrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace)),
+	(select string_agg(l.loid || l.data::text, ',' order by l.loid) from pg_largeobject l join pg_largeobject_metadata m on m.oid = l.loid where m.lomowner = 10), (select count(*)::text from pg_trigger), (select count(*)::text from pg_policy), (select count(*)::text from pg_rewrite where ev_class in (select oid from pg_class where relnamespace = 'public'::regnamespace)), (select count(*)::text from pg_index where indexrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace)),
 	(select count(*)::text from pg_operator), (select count(*)::text from pg_cast), (select count(*)::text from pg_extension), (select count(*)::text from pg_replication_slots), (select count(*)::text from pg_prepared_xacts),
 	(select count(*)::text from pg_publication), (select count(*)::text from pg_event_trigger), (select count(*)::text from pg_statistic_ext), (select count(*)::text from pg_collation), (select count(*)::text from pg_enum)))`
 
@@ -171,6 +172,9 @@ func TestStatements(t *testing.T) {
 			cred = mint() // what it has done to itself would stand in the way of the next
 			before = f.text(everything)
 		}
+		if s.ok != "" {
+			t.Logf("call %v, directly %v: %s", through, direct, s.sql)
+		}
 		switch {
 		case through && s.ok == "":
 			t.Errorf("%s: went through as a read", s.sql)
@@ -268,5 +272,42 @@ func TestRevokedUnderWay(t *testing.T) {
 	}
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %s", took)
+	}
+}
+
+// Over TCP and with a password, as in use: it signs in, a statement is
+// cancelled, and a wrong password says nothing of itself.
+func TestOverTCP(t *testing.T) {
+	f := &fixture{t: t, dsn: sallyporttest.PostgresTCP(t)}
+	conn, err := pgx.Connect(t.Context(), f.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	f.admin = conn
+	f.exec(schema, pgx.QueryExecModeSimpleProtocol)
+	f.Server = f.server(sqldb.Config{})
+	cred := f.reads()()
+	c := sqldb.Call{Tool: "query", Args: canon.MustParse(`{"sql":"select count(*) from people"}`), Class: sallyport.Read, Lease: "l_1", Credential: cred}
+	if got := text(f.must(c)); got != "1 row\n[\"count\"]\n[20]" {
+		t.Error(got)
+	}
+	c.Args = canon.MustParse(`{"sql":"select pg_sleep(60)"}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan error, 1)
+	go func() { _, err := f.Call(ctx, c); answer <- err }()
+	wait(t, "running", func() bool { return f.running() == "1" })
+	start := time.Now()
+	cancel()
+	if err := <-answer; err == nil || time.Since(start) > time.Second {
+		t.Errorf("%v after %s", err, time.Since(start))
+	}
+	wait(t, "ended at the server", func() bool { return f.running() == "0" })
+	dsn, _ := cred.Part(lease.DSN)
+	password, _ := cred.Part(lease.Password)
+	c.Lease, c.Credential = "l_2", &lease.Credential{Secrets: map[string]secret.Value{
+		lease.DSN: secret.Text(strings.Replace(dsn.UnsafeString(), password.UnsafeString(), "hunter2", 1))}}
+	if _, err := f.Call(t.Context(), c); err == nil || !strings.Contains(err.Error(), "does not take the task's credential") || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "127.0.0.1") {
+		t.Error(err)
 	}
 }
