@@ -43,7 +43,8 @@ func authority(t testing.TB, key crypto.Signer, err error) (lease.Source, xssh.P
 	if err != nil {
 		t.Fatal(err)
 	}
-	return source(pem.EncodeToMemory(block)), pub
+	// Without its last newline, as an editor or a variable may leave it.
+	return source(bytes.TrimSpace(pem.EncodeToMemory(block))), pub
 }
 
 func source(b []byte) lease.Source {
