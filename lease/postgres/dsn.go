@@ -26,7 +26,7 @@ type admin struct {
 // sharedSettings are those settings.
 var sharedSettings = []string{"channel_binding", "connect_timeout", "gssencmode", "sslmode", "sslnegotiation", "sslrootcert", "sslsni", "ssl_max_protocol_version", "ssl_min_protocol_version", "target_session_attrs"}
 
-var errString = errors.New("the administrator's secret is no connection string of PostgreSQL, such as postgres://name:password@host/database or host=... user=...")
+var errString = errors.New("the administrator's secret is no connection string of PostgreSQL, such as postgres://name:password@host/database or host=NAME user=NAME password=PASSWORD")
 
 // admin reads the administrator's connection string, for a database; "" is
 // the one that it names.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -539,4 +541,23 @@ func TestExpiryIsTheServers(t *testing.T) {
 		t.Errorf("the comment is %q", got)
 	}
 	revoke(t, b, h)
+}
+
+// The server's log, which has every statement in it, holds no password.
+func TestLogHoldsNoPassword(t *testing.T) {
+	s := sallyporttest.NewPostgres(t, "log_statement = all", "log_min_messages = debug1")
+	b := backend(t, postgres.Config{Admin: source(s.TCP)})
+	h, m := mint(t, b, spec(sallyport.Read))
+	password, _ := m.Credential.Part(lease.Password)
+	if err := run(t.Context(), m.Credential, "select 1"); err != nil {
+		t.Error(err)
+	}
+	revoke(t, b, h)
+	log, err := os.ReadFile(filepath.Join(s.Dir, "log"))
+	if err != nil || !strings.Contains(string(log), "CREATE ROLE \""+string(h)) {
+		t.Fatalf("the log does not have the statement: %v", err)
+	}
+	if strings.Contains(string(log), password.UnsafeString()) {
+		t.Error("the log has the password")
+	}
 }

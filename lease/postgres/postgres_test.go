@@ -145,6 +145,23 @@ func TestNoSuperuser(t *testing.T) {
 	leasetest.Run(t, fixture(backend(t, postgres.Config{Admin: source(dsn)})))
 }
 
+// An administrator who owns nothing, and may pass on what he was given.
+func TestGrantOption(t *testing.T) {
+	super := sallyporttest.PostgresTCP(t)
+	root := session(t, super)
+	mustExec(t, root, schema+`create role keeper login createrole password 'keeper'; grant select, insert on all tables in schema public to keeper with grant option;
+		grant usage on all sequences in schema public to keeper with grant option`)
+	dsn := strings.Replace(strings.Replace(super, "user=postgres", "user=keeper", 1), "password=root-of-postgres", "password=keeper", 1)
+	b := backend(t, postgres.Config{Admin: source(dsn)})
+	leasetest.Run(t, fixture(b))
+	// The next administrator takes back what this one has granted.
+	h, _ := mint(t, b, spec(sallyport.Write, grant("orders", "select", "insert")))
+	revoke(t, backend(t, postgres.Config{Admin: source(super)}), h)
+	if left := ask[string](t, root, "select coalesce(string_agg(relname || relacl::text, ' '), '') from pg_class where relacl::text like '%sp~_%' escape '~'"); left != "" {
+		t.Errorf("grants are left: %s", left)
+	}
+}
+
 func BenchmarkPostgres(b *testing.B) {
 	dsn := sallyporttest.PostgresTCP(b)
 	mustExec(b, session(b, dsn), schema)

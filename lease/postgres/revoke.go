@@ -212,24 +212,47 @@ func forget(ctx context.Context, conn *pgx.Conn, h lease.Handle) error {
 }
 
 // cleaning writes what takes a role out of the database of the connection.
+//
+// What it was granted is revoked by name: DROP OWNED fails on an object of
+// which the administrator may pass on some privileges and not all. A grant is
+// revoked as who made it: an administrator of before, maybe.
 func cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (string, error) {
 	rows, err := conn.Query(ctx, `
-		SELECT DISTINCT s.objid FROM pg_shdepend s
+		SELECT s.objid, CASE WHEN c.relkind = 'S' THEN 'SEQUENCE' WHEN c.oid IS NOT NULL THEN 'TABLE' WHEN n.oid IS NOT NULL THEN 'SCHEMA' ELSE 'DATABASE' END,
+			array_remove(ARRAY[n.nspname, c.relname, d.datname], NULL)::text[], a.privilege_type,
+			CASE WHEN g.rolname <> current_user AND g.oid <> coalesce(c.relowner, n.nspowner, d.datdba) AND pg_has_role(g.oid, 'MEMBER') THEN g.rolname::text ELSE '' END
+		FROM pg_shdepend s
+		LEFT JOIN pg_class c ON s.classid = 'pg_class'::regclass AND c.oid = s.objid
+		LEFT JOIN pg_namespace n ON n.oid = CASE s.classid WHEN 'pg_class'::regclass THEN c.relnamespace WHEN 'pg_namespace'::regclass THEN s.objid END
+		LEFT JOIN pg_database d ON s.classid = 'pg_database'::regclass AND d.oid = s.objid
+		CROSS JOIN LATERAL aclexplode(CASE WHEN c.oid IS NOT NULL THEN c.relacl WHEN n.oid IS NOT NULL THEN n.nspacl ELSE d.datacl END) a
+		JOIN pg_roles g ON g.oid = a.grantor
 		WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1) AND s.deptype = 'a'
-		AND s.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))`, string(h))
-	if err != nil {
-		return "", err
-	}
-	oids, err := pgx.CollectRows(rows, pgx.RowTo[uint32])
+		AND s.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) AND a.grantee = s.refobjid
+		ORDER BY 1, 4`, string(h))
 	if err != nil {
 		return "", err
 	}
 	var locks []int64
-	for _, oid := range oids {
-		locks = append(locks, int64(int32(oid)))
-	}
 	var sql strings.Builder
-	sql.WriteString(lockObjects(locks))
+	var oid uint32
+	var kind, privilege, grantor string
+	var name []string
+	_, err = pgx.ForEachRow(rows, []any{&oid, &kind, &name, &privilege, &grantor}, func() error {
+		locks = append(locks, int64(int32(oid)))
+		revoke := fmt.Sprintf("REVOKE %s ON %s %s FROM %s;\n", privilege, kind, pgx.Identifier(name).Sanitize(), ident(string(h)))
+		if grantor != "" {
+			revoke = "SET LOCAL ROLE " + ident(grantor) + ";\n" + revoke + "RESET ROLE;\n"
+		}
+		sql.WriteString(revoke)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	revokes := sql.String()
+	sql.Reset()
+	sql.WriteString(lockObjects(locks) + revokes)
 	if p.owns {
 		made, err := heir(ctx, conn)
 		if err != nil {
