@@ -49,6 +49,9 @@ func isServers(err error) bool {
 
 // explain turns an error of a statement into one that can be shown.
 func (s *Server) explain(ctx context.Context, c Call, st statement, err error) error {
+	if errors.Is(err, errCommit) && c.Class != sallyport.Read {
+		return sallyport.Errorf(sallyport.EUnavailable, "outcome_unknown", "the connection to the database ended while the change was committed: look whether it is there before you repeat it")
+	}
 	select {
 	case <-c.Done: // whatever it looked like
 		return errTakenBack()
@@ -83,8 +86,6 @@ func (s *Server) explain(ctx context.Context, c Call, st statement, err error) e
 		return refuse("COPY moves data over a protocol that this tool does not speak; use SELECT, or INSERT with several rows")
 	case errors.Is(err, errLate):
 		return refuse("the statement ran longer than %s and was ended; nothing was changed", s.conf.Timeout)
-	case errors.Is(err, errCommit):
-		return sallyport.Errorf(sallyport.EUnavailable, "outcome_unknown", "the connection to the database was lost while the change was committed: look whether it is there before you repeat it")
 	}
 	return sallyport.Errorf(sallyport.EUnavailable, "connection_lost", "the connection to the database was lost; nothing was changed")
 }

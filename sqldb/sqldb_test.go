@@ -638,6 +638,33 @@ func TestAStatementEnds(t *testing.T) {
 	})
 }
 
+// What is refused at the commit is refused, and what ends in the middle of it
+// may have happened.
+func TestCommit(t *testing.T) {
+	f := open(t, sqldb.Config{})
+	f.exec(`create table late (id int unique deferrable initially deferred); create table slow (id int);
+		create function slowly() returns trigger language plpgsql as $$ begin perform pg_sleep(60); return null; end $$;
+		create constraint trigger t after insert on slow deferrable initially deferred for each row execute function slowly();
+		grant select, insert on late, slow to `+writer, pgx.QueryExecModeSimpleProtocol)
+	if got := f.fails(f.call(writer, sallyport.Write, "insert into late values (1), (1)")); !strings.Contains(got, "23505") {
+		t.Error(got)
+	}
+	f.must(f.call(writer, sallyport.Write, "insert into late values (1)"))
+	c := f.call(writer, sallyport.Write, "insert into slow values (1)")
+	done := make(chan struct{})
+	c.Done, c.Lease = done, "l_slow"
+	answer := make(chan error, 1)
+	go func() { _, err := f.Call(t.Context(), c); answer <- err }()
+	wait(t, "committing", func() bool {
+		return f.text("select count(*)::text from pg_stat_activity where usename = $1 and query = 'COMMIT' and state = 'active'", writer) == "1"
+	})
+	close(done)
+	if err := <-answer; sallyport.CodeOf(err) != "outcome_unknown" {
+		t.Error(err)
+	}
+	wait(t, "ended", func() bool { return f.sessions(writer) == "1" }) // the other lease's
+}
+
 // Connections: two for a lease at most, used again, closed with the lease,
 // and replaced when they are dead.
 func TestConnections(t *testing.T) {
