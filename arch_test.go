@@ -34,6 +34,7 @@ var rooms = map[string]struct {
 	"ledger":                {". canon flow pdp state", "records are made of decisions, and read back without the gateway"},
 	"approval":              {". canon task state ledger", "an answer is recorded; it decides nothing"},
 	"lease":                 {". canon secret state ledger", "a credential is minted and taken back without knowing what was decided"},
+	"lease/github":          {". lease secret", "one kind of credential, and nothing of the others"},
 	"lease/static":          {". lease secret custody", "a kept key is handed out; custody alone can open it"},
 	"lease/vault":           {". lease secret", "one kind of credential, and nothing of the others"},
 	"lease/leasetest":       {". canon secret state task lease", "what every backend must do, for the tests of each"},

@@ -35,6 +35,7 @@ type Backends struct {
 	Static     *StaticLease     `yaml:"static"`
 	Vault      *VaultLease      `yaml:"vault"`
 }
+	GitHub     *GitHubLease     `yaml:"github"`
 
 // opener makes a backend of its part of the config.
 type opener interface {
