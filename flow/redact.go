@@ -239,10 +239,25 @@ func unbroken(text []byte) ([]byte, []gap) {
 	var out []byte
 	var gaps []gap
 	last := 0 // what of text is not in out yet
+	next := [...]struct {
+		c  byte
+		at int // where c stands next; before i: not looked yet
+	}{{'\n', -1}, {'\r', -1}, {'\\', -1}}
 	for i := 0; i < len(text); {
-		if c := text[i]; c != '\n' && c != '\r' && c != '\\' {
-			i++
-			continue
+		nearest := len(text)
+		for n := range next {
+			x := &next[n]
+			if x.at < i {
+				if x.at = bytes.IndexByte(text[i:], x.c); x.at < 0 {
+					x.at = len(text)
+				} else {
+					x.at += i
+				}
+			}
+			nearest = min(nearest, x.at)
+		}
+		if i = nearest; i == len(text) {
+			break
 		}
 		end := breakEnd(text, i)
 		if end == i {

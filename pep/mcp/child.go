@@ -130,7 +130,7 @@ func (h *Handler) spawn(ctx context.Context, r *room, srv *server) (*child, erro
 	if err := cmd.Start(); err != nil {
 		return fail(err)
 	}
-	started = true
+	started, cmd.Env = true, nil // it has what it needs of the credential
 	h.kids.Add(1)
 	c := &child{srv: srv, room: r, keys: keys, done: h.kids.Done, hub: newHub(), cmd: cmd, in: in, dir: home, gone: make(chan struct{}), eof: make(chan struct{}), waiting: map[int64]*asked{}}
 	go c.read(out)

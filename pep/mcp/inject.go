@@ -455,14 +455,20 @@ func (h *Handler) borrow(ctx context.Context, r *room, srv *server, p *gateway.P
 	case !goesTo(lent.Credential, srv.URL):
 		return nil, unfit("its credential is for other hosts")
 	}
+	return lent, spent(lent)
+}
+
+// spent is why a credential must not be used any more, nil if it may.
+func spent(lent *gateway.Lent) error {
+	if lent == nil {
+		return nil
+	}
 	select {
 	case <-lent.Done:
-		e := *errRevoked
-		e.sent, e.text = false, "the task's credential was taken back before the call was sent"
-		return nil, &e
+		return &upstreamError{word: wordRevoked, text: "the task's credential was taken back before the call was sent"}
 	default:
+		return nil
 	}
-	return lent, nil
 }
 
 // watch calls f, once, if a credential is taken back before stop is called.

@@ -147,6 +147,10 @@ func TestEchoedCredential(t *testing.T) {
 			text, _ := json.Marshal(fmt.Sprint(r.Header))
 			write("application/json", `{"jsonrpc":"2.0","id":5,"result":{"content":[{"type":"text","text":`+string(text)+`}]}}`)(w, r)
 		},
+		"a user's name and password": func(w http.ResponseWriter, r *http.Request) {
+			r.SetBasicAuth("dana", token)
+			write("application/json", `{"jsonrpc":"2.0","id":5,"result":{"content":[{"type":"text","text":"`+r.Header.Get("Authorization")+`"}]}}`)(w, r)
+		},
 		"in base64":     write("application/json", `{"jsonrpc":"2.0","id":5,"result":{"content":[{"type":"text","text":"`+spelled+`"}]}}`),
 		"in hex":        write("application/json", `{"jsonrpc":"2.0","id":5,"result":{"structuredContent":{"`+hex.EncodeToString([]byte(token))+`":1}}}`),
 		"over lines":    write("application/json", `{"jsonrpc":"2.0","id":5,"result":{"content":[{"type":"text","text":"`+token[:9]+`\n  `+token[9:]+`"}]}}`),

@@ -114,6 +114,9 @@ func (c *localConn) call(ctx context.Context, out outgoing) (canon.Value, error)
 	if !slices.ContainsFunc(c.srv.Local.Tools(), func(d canon.Value) bool { n, _ := d.Get("name"); return n.Text() == name.Text() }) {
 		return canon.Value{}, nil
 	}
+	if err := spent(p.Lent); err != nil {
+		return canon.Value{}, err
+	}
 	args, err := canon.Parse(p.Args(), canon.RequestLimits)
 	if err != nil {
 		return canon.Value{}, &upstreamError{word: wordArguments, text: "has got arguments that cannot be read", err: err}

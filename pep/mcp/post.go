@@ -381,7 +381,7 @@ func (x *exchange) failed(srv *server, e *upstreamError) {
 		name = srv.Name
 	}
 	level := slog.LevelWarn
-	if e.word == wordCancelled {
+	if e.word == wordCancelled || e.word == wordTaskEnded {
 		level = slog.LevelDebug
 	}
 	x.h.Log.Log(x.r.Context(), level, "mcp: upstream failed", "server", name, "task", x.who.Task(), "word", e.word, "error", x.h.hide(x.room, nil, e))
