@@ -52,6 +52,8 @@ type Config struct {
 	Invite func(ctx context.Context, user, by string) (string, error)
 	// Reset signs a user out everywhere and takes their passkeys away.
 	Reset func(ctx context.Context, user, by string) error
+	// Connections connects users to upstream servers; nil: to none.
+	Connections Connections
 	// Reload reads policies and templates again.
 	Reload func(context.Context) error
 	// Discover asks a server for its tools again.
@@ -98,6 +100,7 @@ func NewServer(c Config) *Server {
 	s.mux.HandleFunc("GET /v1/catalog/{server}/{tool...}", s.any(s.tool))
 	s.mux.HandleFunc("POST /v1/catalog/accept", s.operator(s.accept))
 	s.mux.HandleFunc("POST /v1/policy/reload", s.operator(s.reload))
+	s.connections()
 	return s
 }
 

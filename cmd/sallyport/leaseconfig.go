@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-dev/sallyport/custody"
+	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/lease/vault"
 )
@@ -26,6 +27,7 @@ type LeaseConfig struct {
 
 // Backends are the kinds of credentials there are; one of them is set.
 type Backends struct {
+	OAuth      *OAuthLease      `yaml:"oauth"`
 	MySQL      *MySQLLease      `yaml:"mysql"`
 	Kubernetes *KubernetesLease `yaml:"kubernetes"`
 	STS        *STSLease        `yaml:"sts"`
@@ -33,9 +35,9 @@ type Backends struct {
 	Redis      *RedisLease      `yaml:"redis"`
 	SSH        *SSHLease        `yaml:"ssh"`
 	Static     *StaticLease     `yaml:"static"`
+	GitHub     *GitHubLease     `yaml:"github"`
 	Vault      *VaultLease      `yaml:"vault"`
 }
-	GitHub     *GitHubLease     `yaml:"github"`
 
 // opener makes a backend of its part of the config.
 type opener interface {
@@ -55,6 +57,10 @@ type rootSources struct {
 	connect func(field string, v *VaultConfig) (*vault.Client, error)
 	// custody holds the keys that are kept for what cannot mint any.
 	custody func() (*custody.Store, error)
+	// box seals what a backend keeps by itself, and issuer says whom a task is
+	// for.
+	box    func() (*custody.Box, error)
+	issuer *identity.Issuer
 	// path makes a path of the config absolute.
 	path func(string) string
 	// data is the gateway's data directory.

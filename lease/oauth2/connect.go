@@ -65,6 +65,9 @@ func NewConnector(custody Custody, sources map[string]*Backend) *Connector {
 	return &Connector{sources: sources, custody: custody, now: time.Now, pending: map[string]*connecting{}}
 }
 
+// Connects reports whether the backend's tokens come from connections.
+func (b *Backend) Connects() bool { return b.c.Grant == Refresh }
+
 // Started is a connection that waits for its user.
 type Started struct {
 	Handle  string // good once, for the same user
