@@ -41,7 +41,7 @@ grants:
 // credential.
 const shopPolicy = `@id("all") permit (principal, action, resource);`
 
-func newShop(t *testing.T, files map[string]string) *shop {
+func newShop(t testing.TB, files map[string]string) *shop {
 	t.Helper()
 	s := &shop{dsn: sallyporttest.PostgresTCP(t)}
 	var err error
@@ -90,7 +90,7 @@ func (g *running) session(template, server, words string) (*session, *mcp.Client
 }
 
 // say is one call's text, and whether it failed.
-func say(t *testing.T, c *mcp.ClientSession, tool string, args map[string]any) (string, bool) {
+func say(t testing.TB, c *mcp.ClientSession, tool string, args map[string]any) (string, bool) {
 	t.Helper()
 	r, err := c.CallTool(context.Background(), &mcp.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {

@@ -181,7 +181,7 @@ func (g *running) replay(upstream *recorded, server string, tr *attackTrace, wan
 }
 
 // callOnce makes one call and reads the gateway's word on it.
-func callOnce(t *testing.T, c *mcp.ClientSession, call *attackCall) (sallyport.Verdict, sallyport.ID) {
+func callOnce(t testing.TB, c *mcp.ClientSession, call *attackCall) (sallyport.Verdict, sallyport.ID) {
 	t.Helper()
 	args := call.Args
 	if a, err := parseArgs(args); err == nil {

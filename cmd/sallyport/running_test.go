@@ -20,7 +20,7 @@ import (
 // running is a gateway that the real binary serves, with the agent "bot"
 // registered. The account that runs the tests is ops@example.org.
 type running struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	env    []string
 	client *api.Client
@@ -42,7 +42,7 @@ func (s *transcript) String() string { s.mu.Lock(); defer s.mu.Unlock(); return 
 
 // serveFiles writes a configuration and serves it until the test ends; then
 // the ledger must verify.
-func serveFiles(t *testing.T, files map[string]string) *running {
+func serveFiles(t testing.TB, files map[string]string) *running {
 	t.Helper()
 	g := prepare(t, files)
 	g.serve()
@@ -50,7 +50,7 @@ func serveFiles(t *testing.T, files map[string]string) *running {
 }
 
 // prepare writes a configuration.
-func prepare(t *testing.T, files map[string]string) *running {
+func prepare(t testing.TB, files map[string]string) *running {
 	t.Helper()
 	// The socket's path must be short (108 bytes), so not t.TempDir.
 	dir, err := os.MkdirTemp("", "sallyport-")
@@ -117,7 +117,7 @@ func (g *running) command(args ...string) *exec.Cmd {
 }
 
 // start starts a process and returns how it ended, when it has.
-func start(t *testing.T, c *exec.Cmd) <-chan error {
+func start(t testing.TB, c *exec.Cmd) <-chan error {
 	t.Helper()
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.Start(); err != nil {
@@ -133,7 +133,7 @@ func start(t *testing.T, c *exec.Cmd) <-chan error {
 }
 
 // await waits until a process does what it was started for.
-func await(t *testing.T, exited <-chan error, ready func() error) {
+func await(t testing.TB, exited <-chan error, ready func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for err := ready(); err != nil; err = ready() {
@@ -148,7 +148,7 @@ func await(t *testing.T, exited <-chan error, ready func() error) {
 	}
 }
 
-func lookPath(t *testing.T, name string) string {
+func lookPath(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -159,7 +159,7 @@ func lookPath(t *testing.T, name string) string {
 
 // freeAddress is an address of the loopback interface on which nobody listens
 // now.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
