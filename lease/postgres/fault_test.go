@@ -561,3 +561,24 @@ func TestLogHoldsNoPassword(t *testing.T) {
 		t.Error("the log has the password")
 	}
 }
+
+// Whoever keeps the locks that grants wait for holds them up, and does not stop
+// them.
+func TestLocksOfAStranger(t *testing.T) {
+	super := sallyporttest.PostgresTCP(t)
+	mustExec(t, session(t, super), schema)
+	b := backend(t, postgres.Config{Admin: source(super)})
+	own, m := mint(t, b, spec(sallyport.Read, grant("orders", "select")))
+	stranger := session(t, dsn(m))
+	mustExec(t, stranger, "select pg_advisory_lock(1935764588, 'orders'::regclass::int)")
+	start := time.Now()
+	h, _ := mint(t, b, spec(sallyport.Read, grant("orders", "select")))
+	if took := time.Since(start); took < time.Second {
+		t.Errorf("it does not wait for the lock: %v", took)
+	}
+	revoke(t, b, h)
+	revoke(t, b, own)
+	if _, err := stranger.Exec(t.Context(), "select 1"); err == nil {
+		t.Error("its session lives")
+	}
+}

@@ -108,14 +108,21 @@ func (b *Backend) grants(ctx context.Context, conn *pgx.Conn, h lease.Handle, wa
 	return lockObjects(locks) + sql.String(), nil
 }
 
-// lockObjects waits until nobody of us grants on one of these objects. In one
-// order, so that two do not wait for each other.
+// lockObjects waits until nobody of us grants on one of these objects: in one
+// order, so that two do not wait for each other, and not for long, since
+// whoever can log in can take these locks and keep them. Without them all is
+// right too, but two at once make one of them begin again.
 func lockObjects(oids []int64) string {
+	if len(oids) == 0 {
+		return ""
+	}
 	slices.Sort(oids)
 	var sql strings.Builder
+	fmt.Fprintf(&sql, "SET LOCAL lock_timeout TO %d;\nDO $$ BEGIN\n", lockWait.Milliseconds())
 	for _, oid := range slices.Compact(oids) {
-		fmt.Fprintf(&sql, "SELECT pg_advisory_xact_lock(%d, %d);\n", grantKey, oid)
+		fmt.Fprintf(&sql, "PERFORM pg_advisory_xact_lock(%d, %d);\n", grantKey, oid)
 	}
+	sql.WriteString("EXCEPTION WHEN lock_not_available THEN NULL; END $$;\nSET LOCAL lock_timeout TO 0;\n")
 	return sql.String()
 }
 

@@ -76,6 +76,7 @@ const (
 	// After a cancel the server has so long to say what became of the
 	// statement, before the connection is given up.
 	cancelWait = 2 * time.Second
+	lockWait   = 2 * time.Second
 	maxTries   = 6
 	tryPause   = 10 * time.Millisecond
 )

@@ -51,13 +51,16 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 	if err := conn.QueryRow(ctx, "SELECT rolsuper, current_database() FROM pg_roles WHERE rolname = current_user").Scan(&super, &here); err != nil {
 		return err
 	}
-	sql := "ALTER ROLE " + ident(string(h)) + " NOLOGIN PASSWORD NULL"
+	// Only the last commit waits for the disk: what comes before it in the
+	// server's log is on disk then.
+	const begin = "BEGIN; SET LOCAL synchronous_commit TO off;\n"
+	sql := begin + "ALTER ROLE " + ident(string(h)) + " NOLOGIN PASSWORD NULL"
 	if !super {
 		// Whoever is no superuser may end a role's sessions, and drop what it
 		// owns, as a member of it.
 		sql += "; GRANT " + ident(string(h)) + " TO CURRENT_USER"
 	}
-	if err := exec(ctx, conn, sql); err != nil {
+	if err := exec(ctx, conn, sql+"; COMMIT"); err != nil {
 		return fmt.Errorf("taking its login away: %w", err)
 	}
 	if err := terminate(ctx, conn, "usesysid = $1", r.oid); err != nil {
@@ -97,7 +100,7 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 				last = sql
 				return nil
 			}
-			return exec(ctx, conn, "BEGIN;\n"+sql+"COMMIT")
+			return exec(ctx, conn, begin+sql+"COMMIT")
 		})
 		if err != nil {
 			return err
