@@ -80,7 +80,7 @@ func (p *IdP) Protect(t testing.TB, resource string) *Protected {
 // proves reports whether a proof (RFC 9449 section 4.3) is of the key that a
 // token is bound to, and for this request with it.
 func proves(proof, method, url, token string, facts map[string]any) bool {
-	j, err := jose.ParseSigned(proof, []jose.SignatureAlgorithm{jose.ES256})
+	j, err := jose.ParseSignedCompact(proof, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil || len(j.Signatures) != 1 || j.Signatures[0].Header.JSONWebKey == nil {
 		return false
 	}

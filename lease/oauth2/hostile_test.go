@@ -2,10 +2,13 @@ package oauth2_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -310,6 +313,33 @@ func TestDown(t *testing.T) {
 	}
 	if err := b.Revoke(t.Context(), handle, lease.Kept{}); err != nil {
 		t.Errorf("a mint that reached nobody left something: %v", err)
+	}
+}
+
+// A private authority is believed if the config names it, and nobody else's.
+func TestTLS(t *testing.T) {
+	var issuer string
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/.well-known/oauth-authorization-server/tenant":
+			w.WriteHeader(http.StatusNotFound)
+		case "/tenant/.well-known/openid-configuration":
+			_ = json.NewEncoder(w).Encode(map[string]any{"issuer": issuer, "token_endpoint": issuer + "/token"})
+		case "/tenant/token":
+			answers(nil)(w, r, nil)
+		}
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer s.Close()
+	issuer = s.URL + "/tenant"
+	c := oauth2.Config{Name: "crm", Issuer: issuer, Grant: oauth2.ClientCredentials, Read: &oauth2.Ask{}, Client: oauth2.Client{ID: "gate", Auth: oauth2.SecretBasic, Secret: of("x")}}
+	if _, err := open(t, c).Mint(t.Context(), leasetest.NewHandle(leasetest.Owner), spec()); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("%v", err)
+	}
+	c.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+	c.TLS.RootCAs.AddCert(s.Certificate())
+	if _, err := open(t, c).Mint(t.Context(), leasetest.NewHandle(leasetest.Owner), spec()); err != nil {
+		t.Error(err)
 	}
 }
 
