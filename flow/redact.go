@@ -317,70 +317,88 @@ func breakEnd(text []byte, i int) int {
 	return i
 }
 
-// broken returns where a place of the unbroken text is in the text; the end of
-// a hit is where its last byte ends.
-func broken(gaps []gap, at int, end bool) int {
-	if end {
-		at--
+// before is the size of the first n gaps.
+func before(gaps []gap, n int) int {
+	if n == 0 {
+		return 0
 	}
-	n, _ := slices.BinarySearchFunc(gaps, at, func(g gap, at int) int {
-		if g.at <= at {
-			return -1
-		}
-		return 1
-	})
-	if n > 0 {
-		at += gaps[n-1].size
+	return gaps[n-1].size
+}
+
+// broken returns where the text goes on, breaks and all, after the first so
+// many bytes of the unbroken one.
+func broken(gaps []gap, bytes int) int {
+	if bytes == 0 {
+		return 0
 	}
-	if end {
-		at++
-	}
-	return at
+	n, _ := slices.BinarySearchFunc(gaps, bytes, func(g gap, bytes int) int { return cmp.Compare(g.at, bytes) })
+	return bytes + before(gaps, n)
 }
 
 // find appends what must not be seen in a text.
 func (v *Vault) find(text []byte, hits []hit) []hit {
-	hits = v.scan(text, false, hits)
-	if !v.known {
-		return hits
-	}
-	flat, gaps := unbroken(text)
-	if gaps == nil {
-		return hits
-	}
-	n := len(hits)
-	hits = v.scan(flat, true, hits)
-	for i := n; i < len(hits); i++ {
-		hits[i].from, hits[i].to = broken(gaps, hits[i].from, false), broken(gaps, hits[i].to, true)
-	}
-	return hits
-}
-
-// scan appends what it finds, in order, without overlap; known leaves out the
-// patterns.
-func (v *Vault) scan(text []byte, known bool, hits []hit) []hit {
 	if len(text) < 4 {
 		return hits
 	}
+	flat, gaps := text, []gap(nil)
+	if v.known {
+		flat, gaps = unbroken(text)
+	}
+	// Where the next four bytes stand together, they are the same in the text
+	// and without its breaks: one look finds what begins here in either.
+	passed := 0 // gaps that begin at or before i
+	within := 0 // the end of a pattern: what else is in there is still to say
 	k := binary.LittleEndian.Uint32(text) << 8
 	for i := 0; i+4 <= len(text); i++ {
 		k = k>>8 | uint32(text[i+3])<<24
-		if h := hash4(k); v.filter[h>>6]&(1<<(h&63)) == 0 {
+		if !v.may(k) {
 			continue
 		}
-		if n, kind := v.at(text, i, k, known); n > 0 {
-			hits = append(hits, hit{from: i, to: i + n, kind: kind})
-			if i += n - 1; i+4 < len(text) {
-				k = binary.LittleEndian.Uint32(text[i:])
+		n, kind, sure := v.at(text, i, k, i < within)
+		for passed < len(gaps) && gaps[passed].at+before(gaps, passed) <= i {
+			passed++
+		}
+		if at := i - before(gaps, passed); gaps != nil && (passed == 0 || at >= gaps[passed-1].at) {
+			if m, s, _ := v.at(flat, at, k, true); m > 0 {
+				n, kind, sure = max(n, broken(gaps, at+m)-i), s, true
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		hits = append(hits, hit{from: i, to: i + n, kind: kind})
+		if !sure {
+			within = i + n
+			continue
+		}
+		if i += n - 1; i+4 < len(text) {
+			k = binary.LittleEndian.Uint32(text[i:])
+		}
+	}
+	// What begins with a break among its first four bytes.
+	for n, g := range gaps {
+		for at := max(0, g.at-3); at < g.at && at+4 <= len(flat); at++ {
+			k := binary.LittleEndian.Uint32(flat[at:])
+			if n > 0 && at < gaps[n-1].at || !v.may(k) {
+				continue // it begins before the break before
+			}
+			if m, kind, _ := v.at(flat, at, k, true); m > 0 {
+				hits = append(hits, hit{from: at + before(gaps, n), to: broken(gaps, at+m), kind: kind})
 			}
 		}
 	}
 	return hits
 }
 
-// at returns the length of what is found at i; 0: nothing.
-func (v *Vault) at(text []byte, i int, k uint32, known bool) (n int, kind string) {
-	sure := false
+// may reports whether something may begin with these four bytes.
+func (v *Vault) may(k uint32) bool {
+	h := hash4(k)
+	return v.filter[h>>6]&(1<<(h&63)) != 0
+}
+
+// at returns the length of what is found at i; 0: nothing. known leaves out
+// the patterns; sure says that it is a known one.
+func (v *Vault) at(text []byte, i int, k uint32, known bool) (n int, kind string, sure bool) {
 	for _, at := range v.first[k] {
 		x := &v.needles[at]
 		if known && x.pattern != nil || !bytes.HasPrefix(text[i:], x.text) {
@@ -391,14 +409,14 @@ func (v *Vault) at(text []byte, i int, k uint32, known bool) (n int, kind string
 			l = x.pattern.match(v, text, i)
 		}
 		// Of a known secret that looks like a key as well, it is said which.
-		if x.pattern == nil && l > 0 && !sure {
+		if x.pattern == nil && !sure {
 			sure, kind = true, x.kind
 		} else if l > n && (x.pattern == nil) == sure {
 			kind = x.kind
 		}
 		n = max(n, l)
 	}
-	return n, kind
+	return n, kind, sure
 }
 
 // match returns the length of a key that begins at i, whose prefix is there.
@@ -488,7 +506,7 @@ func (v *Vault) loose(text []byte) (hit, bool) {
 		return h, false
 	}
 	if h, ok = v.begun(flat, true); ok {
-		h.from, h.to = cut+broken(gaps, h.from, false), len(text)
+		h.from, h.to = cut+broken(gaps, h.from+1)-1, len(text)
 	}
 	return h, ok
 }
@@ -496,7 +514,7 @@ func (v *Vault) loose(text []byte) (hit, bool) {
 func (v *Vault) begun(text []byte, known bool) (hit, bool) {
 	for i := max(0, len(text)-v.longest); i+minSecret <= len(text); i++ {
 		k := binary.LittleEndian.Uint32(text[i:])
-		if h := hash4(k); v.filter[h>>6]&(1<<(h&63)) == 0 {
+		if !v.may(k) {
 			continue
 		}
 		for _, at := range v.first[k] {
@@ -667,7 +685,7 @@ func (r *Redactor) across(stream []*quoted) {
 	if len(stream) == 0 {
 		return
 	}
-	span := 2 * r.v.longest // with line breaks in between
+	span := 2 * r.v.longest // with breaks that do no more than double it
 	type piece struct {
 		t        *quoted
 		at       int // in the joined text

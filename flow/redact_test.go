@@ -293,12 +293,16 @@ func FuzzUnquote(f *testing.F) {
 
 // wrapped breaks a text into lines, as whoever prints it may.
 func wrapped(t *rapid.T, s string) string {
-	width := rapid.IntRange(1, 80).Draw(t, "width")
 	end := rapid.SampledFrom([]string{"\n", "\r\n", "\n    ", " \n\t", `\n`, `\\n`, "\\\n"}).Draw(t, "break")
+	width := rapid.IntRange(len(end), 80).Draw(t, "width")
 	var out strings.Builder
 	for len(s) > width {
-		out.WriteString(s[:width] + end)
-		s = s[width:]
+		at := width
+		for at < len(s) && !utf8.RuneStart(s[at]) {
+			at++ // JSON cannot carry half a letter
+		}
+		out.WriteString(s[:at] + end)
+		s = s[at:]
 	}
 	return out.String() + s
 }
