@@ -100,6 +100,7 @@ func TestKubernetes(t *testing.T) {
 	t.Run("after", func(t *testing.T) { // what waits for the API server to forget waits at once
 		t.Run("refused", func(t *testing.T) { t.Parallel(); refused(t, k, b) })
 		t.Run("audience", func(t *testing.T) { t.Parallel(); audience(t, k) })
+		t.Run("second", func(t *testing.T) { t.Parallel(); second(t, k, b) })
 	})
 	t.Run("client certificate", func(t *testing.T) { clientCert(t, k) })
 	t.Run("collision", func(t *testing.T) { collision(t, k, b) })
@@ -203,6 +204,27 @@ func audience(t *testing.T, k *sallyporttest.Kubernetes) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// The second token of a handle ends the first.
+func second(t *testing.T, k *sallyporttest.Kubernetes, b *kubernetes.Backend) {
+	h := leasetest.NewHandle(leasetest.Owner)
+	first := mint(t, b, h, sallyport.Read)
+	if status := get(k, first.Credential); status != http.StatusOK {
+		t.Errorf("the first: %d", status)
+	}
+	next := mint(t, b, h, sallyport.Read)
+	deadline := time.Now().Add(20 * time.Second)
+	for get(k, first.Credential) == http.StatusOK {
+		if time.Now().After(deadline) {
+			t.Fatal("the first is good after the second was made")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if status := get(k, next.Credential); status != http.StatusOK {
+		t.Errorf("the second: %d", status)
+	}
+	revoke(t, b, h)
 }
 
 func clientCert(t *testing.T, k *sallyporttest.Kubernetes) {
