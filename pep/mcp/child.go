@@ -70,6 +70,8 @@ func (h *Handler) spawn(ctx context.Context, r *room, srv *server) (*child, erro
 	fail := func(err error) (*child, error) {
 		return nil, &upstreamError{word: wordUnreachable, text: "could not be started", err: err}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, srv.FirstByte, errFirstByte)
+	defer cancel()
 	lent, err := h.borrow(ctx, r, srv, nil)
 	if err != nil {
 		return nil, err

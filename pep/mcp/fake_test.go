@@ -43,10 +43,15 @@ type fakeGate struct {
 	ended    map[sallyport.ID]chan struct{}
 	secrets  []gateway.Secret // of every task
 	number   uint64           // of what they are
+	stuck    bool             // Lend waits for ever
 	echoed   []string
 }
 
-func (g *fakeGate) Lend(_ context.Context, task sallyport.ID, server string) (*gateway.Lent, error) {
+func (g *fakeGate) Lend(ctx context.Context, task sallyport.ID, server string) (*gateway.Lent, error) {
+	if g.stuck {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if g.lend == nil {
 		return nil, nil
 	}

@@ -153,22 +153,22 @@ var errFirstByte = errors.New("no answer within the server's time")
 
 // ask posts a request.
 func (c *httpConn) ask(ctx context.Context, out outgoing, side sink) (reply, error) {
-	lent, err := c.h.borrow(ctx, c.room, c.srv, out.passage)
-	if err != nil {
-		return reply{}, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer c.h.watch(c.room.task, lent, cancel)()
 	drained := false
 	defer func() {
 		if !drained {
 			cancel(nil)
 		}
 	}()
-	connected := false
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	late := time.AfterFunc(c.srv.FirstByte, func() { cancel(errFirstByte) })
 	defer late.Stop()
+	lent, err := c.h.borrow(ctx, c.room, c.srv, out.passage)
+	if err != nil {
+		return reply{}, err
+	}
+	defer c.h.watch(c.room.task, lent, cancel)()
+	connected := false
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	resp, err := c.send(traced, http.MethodPost, out.body, out.header, lent)
 	if err != nil {
 		return reply{}, c.fail(ctx, err, connected, lent)
@@ -331,15 +331,15 @@ func (c *httpConn) fail(ctx context.Context, err error, sent bool, lent *gateway
 
 // tell posts a notification or a response.
 func (c *httpConn) tell(ctx context.Context, out outgoing) (reply, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(c.srv.FirstByte, func() { cancel(errFirstByte) })
+	defer late.Stop()
 	lent, err := c.h.borrow(ctx, c.room, c.srv, nil)
 	if err != nil {
 		return reply{}, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	defer c.h.watch(c.room.task, lent, cancel)()
-	late := time.AfterFunc(c.srv.FirstByte, func() { cancel(errFirstByte) })
-	defer late.Stop()
 	resp, err := c.send(ctx, http.MethodPost, out.body, out.header, lent)
 	if err != nil {
 		return reply{}, c.fail(ctx, err, true, lent)

@@ -437,10 +437,12 @@ func (h *Handler) borrow(ctx context.Context, r *room, srv *server, p *gateway.P
 	} else {
 		var err error
 		if lent, err = h.Gateway.Lend(ctx, r.task, srv.Name); err != nil {
-			if ctx.Err() != nil {
+			e := unfit("no credential could be had")
+			if cause := context.Cause(ctx); cause == errFirstByte {
+				e = unfit("no credential could be had in time")
+			} else if cause != nil {
 				return nil, interrupted(ctx, false, err)
 			}
-			e := unfit("no credential could be had")
 			var known *sallyport.Error
 			if errors.As(err, &known) {
 				e = unfit("%s", known.Text)

@@ -546,6 +546,21 @@ func TestNoCredentialNoCall(t *testing.T) {
 	}
 }
 
+// A backend that hangs makes a message fail, and does not hold it for ever.
+func TestCredentialThatNeverComes(t *testing.T) {
+	u := &guarded{}
+	g := &fakeGate{stuck: true}
+	_, base := serve(t, g, nil, Server{Name: "one", URL: upstream(t, u.ServeHTTP), FirstByte: 100 * time.Millisecond, Inject: &Inject{Header: map[string]string{"X-Key": "{token}"}}})
+	for _, body := range []string{initialize, `{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`} {
+		if _, b := post(t, base+"/mcp/one", body); !strings.Contains(string(b), "in time") || !strings.Contains(string(b), "upstream_credential") {
+			t.Errorf("%s", b)
+		}
+	}
+	if seen, _ := u.seen(); len(seen) > 0 {
+		t.Errorf("%s %s was sent", seen[0].method, seen[0].what)
+	}
+}
+
 // No credential follows a redirect, not even to the same origin.
 func TestNoCredentialFollowsARedirect(t *testing.T) {
 	other := &guarded{}
