@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/catalog"
@@ -49,7 +50,7 @@ func (g *Gateway) lend(ctx context.Context, p *Passage) error {
 	}
 	r.User, r.Agent = parties(p.Call.Chain)
 	if l.Exact {
-		r.Grants = grants(&p.facts.Evidence)
+		r.Grants = grants(&p.facts.Evidence, p.Decision.Class)
 	}
 	ctx, cancel := context.WithDeadline(ctx, p.Deadline)
 	defer cancel()
@@ -174,11 +175,19 @@ func (g *Gateway) endLeases(ctx context.Context, id sallyport.ID, why string, wa
 	return g.leases.EndTask(context.WithoutCancel(ctx), id, why)
 }
 
-// grants are what a parsed statement needs.
-func grants(e *catalog.Evidence) []lease.Grant {
+// grants are what a parsed statement needs. A read gets nothing but reading:
+// the plan of a change, which is a read, needs the rights of the change, and
+// fails at the server.
+func grants(e *catalog.Evidence, c sallyport.Class) []lease.Grant {
 	var out []lease.Grant
 	for _, r := range e.Relations {
-		out = append(out, lease.Grant{Object: r.Name, Verbs: r.Verbs})
+		verbs := r.Verbs
+		if c == sallyport.Read {
+			verbs = slices.DeleteFunc(slices.Clone(verbs), func(v string) bool { return v != "select" })
+		}
+		if len(verbs) > 0 {
+			out = append(out, lease.Grant{Object: r.Name, Verbs: verbs})
+		}
 	}
 	return out
 }

@@ -127,7 +127,7 @@ Without a command it says what is running and what waits for a human.`,
 		initCommand(e), loginCommand(e), logoutCommand(e), whoamiCommand(e), serveCommand(e), runCommand(e), demoCommand(e),
 		asksCommand(e), answerCommand(e, "approve", true), answerCommand(e, "deny", false),
 		agentCommand(e), accessCommand(e), userCommand(e), taskCommand(e), policyCommand(e), catalogCommand(e),
-		decideCommand(e), ledgerCommand(e), leaseCommand(e), secretsCommand(e), mcpCommand(e), benchCommand(e), versionCommand(e),
+		decideCommand(e), ledgerCommand(e), leaseCommand(e), secretsCommand(e), sqlCommand(e), mcpCommand(e), benchCommand(e), versionCommand(e),
 		showCommand(e),
 	)
 	// Cobra checks required flags late, and without a usage error.
