@@ -43,6 +43,7 @@ var rooms = map[string]struct {
 	"lease/oauth2":          {". canon identity secret lease", "a token is asked for without knowing what for; its proofs are those of identity"},
 	"lease/sts":             {". lease secret", "a role is assumed without knowing what for"},
 	"lease/postgres":        {". lease secret", "one kind of credential, minted where it is checked"},
+	"lease/rabbitmq":        {". lease secret", "a user of a broker of messages is made without knowing what for"},
 	"lease/redis":           {". lease secret", "a user of a cache is made without knowing what for"},
 	"lease/ssh":             {". lease secret", "a certificate is signed without knowing what for"},
 	"sqldb":                 {". canon secret lease", "a database is served without knowing who decides what may be asked of it"},

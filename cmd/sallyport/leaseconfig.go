@@ -27,6 +27,7 @@ type LeaseConfig struct {
 
 // Backends are the kinds of credentials there are; one of them is set.
 type Backends struct {
+	RabbitMQ   *RabbitMQLease   `yaml:"rabbitmq"`
 	OAuth      *OAuthLease      `yaml:"oauth"`
 	MySQL      *MySQLLease      `yaml:"mysql"`
 	Kubernetes *KubernetesLease `yaml:"kubernetes"`
