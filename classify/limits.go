@@ -9,6 +9,8 @@ const (
 	maxTree  = 16 << 20  // bytes of its parse tree as JSON
 	maxNodes = 500_000   // of the parse tree
 	maxDepth = 2000      // of the parse tree
+	// maxVisits of nodes of it, some more than once, to find the privileges.
+	maxVisits = 1_000_000
 	// MaxResources of one call that are told apart.
 	MaxResources = 64
 

@@ -23,11 +23,14 @@ func relations(typ string, obj map[string]any) ([]catalog.Relation, error) {
 	if err := w.visit(typ, obj); err != nil {
 		return nil, err
 	}
+	if w.nodes > maxVisits {
+		return nil, errLarge
+	}
 	var list []catalog.Relation
 	for _, name := range slices.Sorted(maps.Keys(w.found)) {
 		verbs := w.found[name]
 		slices.Sort(verbs)
-		list = append(list, catalog.Relation{Name: name, Verbs: slices.Compact(verbs)})
+		list = append(list, catalog.Relation{Name: name, Verbs: verbs})
 	}
 	return list, nil
 }
@@ -39,6 +42,16 @@ type relWalk struct {
 	nodes, depth int
 }
 
+// spent counts a node, which may be visited more than once. What goes on when
+// there have been too many does not matter: then the statement is refused.
+func (w *relWalk) spent(v any) bool {
+	switch v.(type) {
+	case []any, map[string]any:
+		w.nodes++
+	}
+	return w.nodes > maxVisits
+}
+
 func (w *relWalk) need(rangeVar map[string]any, verbs ...string) {
 	var parts []string
 	for _, k := range []string{"catalogname", "schemaname", "relname"} {
@@ -48,7 +61,11 @@ func (w *relWalk) need(rangeVar map[string]any, verbs ...string) {
 	}
 	if len(parts) > 0 && len(verbs) > 0 {
 		name := sallyport.JoinName(parts...)
-		w.found[name] = append(w.found[name], verbs...)
+		for _, v := range verbs {
+			if !slices.Contains(w.found[name], v) {
+				w.found[name] = append(w.found[name], v)
+			}
+		}
 	}
 }
 
@@ -57,7 +74,7 @@ func (w *relWalk) need(rangeVar map[string]any, verbs ...string) {
 func (w *relWalk) any(v any) error {
 	w.depth++
 	defer func() { w.depth-- }()
-	if w.nodes++; w.nodes > 4*maxNodes || w.depth > 4*maxDepth {
+	if w.spent(v) || w.depth > 4*maxDepth {
 		return errLarge
 	}
 	switch v := v.(type) {
@@ -252,6 +269,9 @@ func (w *relWalk) locks(obj map[string]any) error {
 
 // lock visits an item of FROM, or several; names is nil for all of them.
 func (w *relWalk) lock(from any, names []string) {
+	if w.spent(from) {
+		return
+	}
 	switch v := from.(type) {
 	case []any:
 		for _, e := range v {
@@ -287,6 +307,9 @@ func (w *relWalk) lock(from any, names []string) {
 // is the nearest to it. hidden: a subquery has a table of the target's name.
 func (w *relWalk) reads(target map[string]any, hidden bool, exprs ...any) bool {
 	for _, e := range exprs {
+		if w.spent(e) {
+			return true
+		}
 		switch v := e.(type) {
 		case []any:
 			if w.reads(target, hidden, v...) {

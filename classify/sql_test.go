@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
@@ -291,6 +292,28 @@ func TestRelations(t *testing.T) {
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %v", sql, got)
+		}
+	}
+}
+
+// Statements that make their parts be looked at again and again are refused
+// in time.
+func TestRelationsOfHostileStatements(t *testing.T) {
+	for name, sql := range map[string]string{
+		"locks of many tables": "select 1 from " + strings.Repeat("a,", 50_000) + "a" + strings.Repeat(" for update", 10_000),
+		"locks in locks":       strings.Repeat("select 1 from (", 300) + "select 1 from a" + strings.Repeat(", a", 20_000) + strings.Repeat(") b for update", 300),
+		"deletes in deletes":   strings.Repeat("delete from a where exists (with x as (", 20) + "select 1 from a where 1" + strings.Repeat("+1", 10_000) + " > 0" + strings.Repeat(") select 1)", 20),
+	} {
+		start := time.Now()
+		f := SQL(sql)
+		t.Logf("%s: %v, %q, %v", name, time.Since(start), f.Refused, f.Class)
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+	for _, sql := range []string{"select a" + strings.Repeat(",a", 100_000), "insert into t values (1,2)" + strings.Repeat(",(1,2)", 40_000) + " returning a", "update t set a = 1 where b in (1" + strings.Repeat(",1", 120_000) + ")"} {
+		if f := SQL(sql); f.Refused != "" {
+			t.Errorf("%.30s is refused: %s", sql, f.Refused)
 		}
 	}
 }
