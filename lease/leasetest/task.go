@@ -170,7 +170,12 @@ func (f *Fixture) life(t *testing.T) {
 			dead = ms(time.Since(start))
 		}
 	}
+	// Steps that nobody waits for are on disk with the next batch.
 	rs, err := g.Store.Reader().About(ctx, h.ID())
+	for deadline := time.Now().Add(5 * time.Second); err == nil && len(rs) < 4 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		rs, err = g.Store.Reader().About(ctx, h.ID())
+	}
 	if err != nil || len(rs) < 4 {
 		t.Errorf("the ledger has %d records of it (%v)", len(rs), err)
 	}
