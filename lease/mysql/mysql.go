@@ -75,7 +75,7 @@ type Config struct {
 const (
 	opTimeout   = time.Minute      // of one method, where the context has no less
 	connTimeout = 10 * time.Second // of one connection
-	poll        = 5 * time.Millisecond
+	poll        = time.Millisecond
 	mostPoll    = 100 * time.Millisecond
 )
 
