@@ -52,10 +52,13 @@ func (g *fakeGate) Lend(ctx context.Context, task sallyport.ID, server string) (
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	if g.lend == nil {
+	g.mu.Lock()
+	lend := g.lend
+	g.mu.Unlock()
+	if lend == nil {
 		return nil, nil
 	}
-	return g.lend(task, server)
+	return lend(task, server)
 }
 
 func (g *fakeGate) Live(sallyport.ID) ([]gateway.Secret, uint64) {
@@ -99,8 +102,11 @@ func (g *fakeGate) Do(ctx context.Context, who identity.Verified, req gateway.Re
 	if g.decide != nil {
 		p.Decision = g.decide(req)
 	}
-	if g.lent != nil {
-		p.Lent = g.lent(req)
+	g.mu.Lock()
+	lent := g.lent
+	g.mu.Unlock()
+	if lent != nil {
+		p.Lent = lent(req)
 	}
 	g.mu.Lock()
 	g.requests = append(g.requests, req)

@@ -40,8 +40,10 @@ func lentOf(secrets, values map[string]string) (lent *gateway.Lent, revoke func(
 
 // always lends one credential for everything.
 func (g *fakeGate) always(lent *gateway.Lent) {
+	g.mu.Lock()
 	g.lend = func(sallyport.ID, string) (*gateway.Lent, error) { return lent, nil }
 	g.lent = func(gateway.Request) *gateway.Lent { return lent }
+	g.mu.Unlock()
 	var secrets []string
 	for _, s := range lent.Credential.Secrets {
 		secrets = append(secrets, s.UnsafeString())
