@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -100,8 +99,8 @@ func (s *GitHubServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/app/installations/") {
-		if err := s.app(bearer, now); err != nil {
-			fail(http.StatusUnauthorized, err.Error())
+		if why := s.app(bearer, now); why != "" {
+			fail(http.StatusUnauthorized, why)
 			return
 		}
 		if r.URL.Path != "/app/installations/77/access_tokens" {
@@ -181,9 +180,10 @@ func (s *GitHubServer) create(w http.ResponseWriter, text []byte, now time.Time,
 	})
 }
 
-// app checks the JWT of the App as GitHub documents it.
-func (s *GitHubServer) app(jwt string, now time.Time) error {
-	bad := fmt.Errorf("A JSON web token could not be decoded")
+// app checks the JWT of the App as GitHub documents it, and says what is wrong
+// with it.
+func (s *GitHubServer) app(jwt string, now time.Time) string {
+	const bad = "A JSON web token could not be decoded"
 	parts := strings.Split(jwt, ".")
 	if len(parts) != 3 {
 		return bad
@@ -203,9 +203,9 @@ func (s *GitHubServer) app(jwt string, now time.Time) error {
 	}
 	switch {
 	case c.Iat > now.Unix():
-		return fmt.Errorf("'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued")
+		return "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
 	case c.Exp < now.Unix() || c.Exp > now.Add(10*time.Minute).Unix():
-		return fmt.Errorf("'Expiration time' claim ('exp') is too far in the future")
+		return "'Expiration time' claim ('exp') is too far in the future"
 	}
-	return nil
+	return ""
 }
