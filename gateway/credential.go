@@ -3,9 +3,11 @@ package gateway
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/catalog"
+	"github.com/sallyport-dev/sallyport/flow"
 	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/task"
 )
@@ -135,14 +137,45 @@ func (g *Gateway) Live(id sallyport.ID) ([]Secret, uint64) {
 	if g.leases == nil {
 		return nil, 0
 	}
-	cs, n := g.leases.Live(id)
-	var out []Secret
-	for _, c := range cs {
-		for _, s := range c.Secrets {
-			out = append(out, NewSecret(CredentialKind, s.UnsafeString()))
+	return g.secrets.of(id, g.leases)
+}
+
+// secrets remembers what Live said last of each task: it is asked for every
+// message.
+type secrets struct {
+	mu sync.Mutex
+	by map[sallyport.ID]alive
+}
+
+type alive struct {
+	secrets []Secret
+	changes uint64
+}
+
+func (s *secrets) of(id sallyport.ID, b *lease.Broker) ([]Secret, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, known := s.by[id]
+	if n := b.Changes(id); !known || n != a.changes {
+		cs, n := b.Live(id)
+		a = alive{changes: n}
+		for _, c := range cs {
+			for _, v := range c.Secrets {
+				a.secrets = append(a.secrets, flow.SecretOf(CredentialKind, v))
+			}
 		}
+		if s.by == nil {
+			s.by = map[sallyport.ID]alive{}
+		}
+		s.by[id] = a
 	}
-	return out, n
+	return a.secrets, a.changes
+}
+
+func (s *secrets) remove(id sallyport.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.by, id)
 }
 
 // CredentialKind is what stands in the place of a credential that was taken

@@ -54,6 +54,7 @@ type Gateway struct {
 
 	leases  *lease.Broker
 	lenders map[string]Lender // by server
+	secrets secrets
 
 	leave []func(ctx context.Context, user string) error
 }
@@ -178,6 +179,7 @@ func (g *Gateway) ended(id sallyport.ID) {
 	g.holders.remove(id)
 	g.living.remove(id)
 	g.tracks.remove(id)
+	g.secrets.remove(id)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if ch := g.ends[id]; ch != nil {

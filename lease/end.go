@@ -334,6 +334,13 @@ func (b *Broker) Live(task sallyport.ID) ([]*Credential, uint64) {
 	return out, b.changes[task]
 }
 
+// Changes is the number that Live returns, without the rest.
+func (b *Broker) Changes(task sallyport.ID) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changes[task]
+}
+
 // SourceInfo is a source as lists show it.
 type SourceInfo struct {
 	Name  string        `json:"name"`

@@ -52,9 +52,11 @@ type Config struct {
 	TLS      TLSConfig      `yaml:"tls"`
 	Identity IdentityConfig `yaml:"identity"`
 
-	Servers   map[string]ServerConfig `yaml:"servers"`
-	Approvers map[string]GroupConfig  `yaml:"approvers"`
-	Users     map[string]UserConfig   `yaml:"users"`
+	Servers map[string]ServerConfig `yaml:"servers"`
+	// Leases are the kinds of credentials that are minted for tasks.
+	Leases    map[string]LeaseConfig `yaml:"leases"`
+	Approvers map[string]GroupConfig `yaml:"approvers"`
+	Users     map[string]UserConfig  `yaml:"users"`
 	// Accounts maps accounts of this machine to user ids.
 	Accounts map[string]string `yaml:"accounts"`
 	// Operators may administer: accounts, groups of this machine after a %,
@@ -67,12 +69,12 @@ type Config struct {
 	Proxies []string `yaml:"proxies"`
 	// AllowedOrigins are web origins whose pages may call.
 	AllowedOrigins []string `yaml:"allowed_origins"`
-
-	dir  string // of the file
 	// Vault is where references vault:PATH#FIELD lead.
 	Vault *VaultConfig `yaml:"vault"`
 	// Custody is the key of what is sealed at rest.
 	Custody string `yaml:"custody"`
+
+	dir  string // of the file
 	path string
 }
 
@@ -91,6 +93,22 @@ type ServerConfig struct {
 	// ClientFeatures are what the server may ask of the client.
 	ClientFeatures []string `yaml:"client_features"`
 	Timeout        duration `yaml:"timeout"`
+
+	// Lease names the entry under leases that the server is called with, and
+	// Inject says how; default: as a bearer token.
+	Lease  string        `yaml:"lease"`
+	Inject *InjectConfig `yaml:"inject"`
+	// CA is a PEM file of the authorities that the url's certificate may be
+	// of; default: the system's.
+	CA string `yaml:"ca"`
+
+	// SQL makes the server the gateway's own, for a database of this kind
+	// (postgres), in place of a url or a command.
+	SQL      string   `yaml:"sql"`
+	Schemas  []string `yaml:"schemas"`   // that describe tells of; default: public
+	Tables   []string `yaml:"tables"`    // only these, where there are any
+	MaxRows  int      `yaml:"max_rows"`  // of one result
+	MaxBytes int      `yaml:"max_bytes"` // of one result's values
 }
 
 // GroupConfig is a group of approvers: a list of user ids, or a mapping.
@@ -258,8 +276,8 @@ func (c *Config) check() error {
 		switch {
 		case !serverName.MatchString(name):
 			return bad("use lower-case letters, digits and -", "the server name %q cannot be part of an address", name)
-		case (s.URL == "") == (len(s.Command) == 0):
-			return bad("give one of url and command", "server %s needs a url or a command", name)
+		case n(s.URL != "")+n(len(s.Command) > 0)+n(s.SQL != "") != 1:
+			return bad("give one of url, command and sql", "server %s needs a url, a command or a database", name)
 		case s.Pins != "" && s.Pins != "first-use" && s.Pins != "reviewed":
 			return bad("pins: first-use or pins: reviewed", "server %s: pins %q is not known", name, s.Pins)
 		}
@@ -282,6 +300,9 @@ func (c *Config) check() error {
 			return bad("Role::NAME or Team::NAME", "the operators %q are no group of users", o)
 		}
 	}
+	if err := c.checkLeases(bad); err != nil {
+		return err
+	}
 	if err := c.Identity.check(bad); err != nil {
 		return err
 	}
@@ -297,6 +318,13 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+func n(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // resolve makes a path of the config absolute.
@@ -338,6 +366,9 @@ func (c *Config) catalogServers() []catalog.Server {
 	for _, n := range c.serverNames() {
 		s := c.Servers[n]
 		cs := catalog.Server{Name: n, Mode: s.Mode, Catalog: s.Catalog}
+		if s.SQL != "" && s.Catalog == "" {
+			cs.Catalog = "sql"
+		}
 		if s.Pins == "reviewed" {
 			cs.Pins = catalog.Reviewed
 		}

@@ -70,7 +70,7 @@ func TestConnectCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cons, err := newConnections(roots, map[string]lease.Backend{"crm": b})
+	cons, err := newConnections(roots, map[string]lease.Backend{"crm": b}, func(context.Context, string, string, string) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -174,11 +175,15 @@ func connectionDir(r rootSources) (*oauth2.Dir, error) {
 }
 
 // connections serves the api with the backends that users are connected to.
-type connections struct{ *oauth2.Connector }
+// What it changes is in the ledger.
+type connections struct {
+	*oauth2.Connector
+	record func(ctx context.Context, event, source, user string) error
+}
 
 // newConnections makes them of all backends, by their names under leases; nil
 // if users are connected to none.
-func newConnections(r rootSources, backends map[string]lease.Backend) (api.Connections, error) {
+func newConnections(r rootSources, backends map[string]lease.Backend, record func(ctx context.Context, event, source, user string) error) (*connections, error) {
 	sources := map[string]*oauth2.Backend{}
 	for name, b := range backends {
 		if o, ok := b.(*oauth2.Backend); ok && o.Connects() {
@@ -192,19 +197,42 @@ func newConnections(r rootSources, backends map[string]lease.Backend) (api.Conne
 	if err != nil {
 		return nil, err
 	}
-	return connections{oauth2.NewConnector(dir, sources)}, nil
+	return &connections{oauth2.NewConnector(dir, sources), record}, nil
 }
 
-func (c connections) Begin(ctx context.Context, source, user, redirect string) (api.Connecting, error) {
+func (c *connections) Begin(ctx context.Context, source, user, redirect string) (api.Connecting, error) {
 	s, err := c.Connector.Begin(ctx, source, user, redirect)
 	return api.Connecting{Handle: s.Handle, URL: s.URL, Expires: s.Expires}, err
 }
 
-func (c connections) Finish(ctx context.Context, handle, user string, a api.ConnectAnswer) (string, error) {
-	return c.Connector.Finish(ctx, handle, user, oauth2.Answer{Code: a.Code, State: a.State, Issuer: a.Issuer, Error: a.Error, Description: a.Description})
+func (c *connections) Finish(ctx context.Context, handle, user string, a api.ConnectAnswer) (string, error) {
+	source, err := c.Connector.Finish(ctx, handle, user, oauth2.Answer{Code: a.Code, State: a.State, Issuer: a.Issuer, Error: a.Error, Description: a.Description})
+	if err == nil {
+		err = c.record(ctx, "connect", source, user)
+	}
+	return source, err
 }
 
-func (c connections) List(ctx context.Context, user string) ([]api.Connection, error) {
+func (c *connections) Disconnect(ctx context.Context, source, user string, force bool) (bool, error) {
+	revoked, err := c.Connector.Disconnect(ctx, source, user, force)
+	if err == nil {
+		err = c.record(ctx, "disconnect", source, user)
+	}
+	return revoked, err
+}
+
+// left disconnects somebody who has left from everything, whether or not the
+// other side can be told.
+func (c *connections) left(ctx context.Context, user string) error {
+	cs, err := c.Connector.List(ctx, user)
+	for _, o := range cs {
+		_, derr := c.Disconnect(ctx, o.Source, user, true)
+		err = errors.Join(err, derr)
+	}
+	return err
+}
+
+func (c *connections) List(ctx context.Context, user string) ([]api.Connection, error) {
 	cs, err := c.Connector.List(ctx, user)
 	out := make([]api.Connection, len(cs))
 	for i, o := range cs {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,9 @@ import (
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/pep/mcp"
+	"github.com/sallyport-dev/sallyport/state"
 )
 
 // InjectConfig says how a server's credential reaches it.
@@ -82,8 +85,13 @@ func (c *Config) checkLeases(bad func(fix, format string, args ...any) error) er
 			return bad("lease: NAME, of an entry under leases with postgres", "server %s has a database and no lease: it has nothing to sign in with", name)
 		case s.Lease == "" && s.Inject != nil:
 			return bad("lease: NAME", "server %s: there is nothing to inject", name)
+		case s.CA != "" && !strings.HasPrefix(s.URL, "https://"):
+			return bad("url: https://...", "server %s: ca is for a url that begins with https", name)
 		case s.Lease == "":
 			continue
+		}
+		if u, err := url.Parse(s.URL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+			return bad("url: https://"+u.Host+u.Path, "server %s: its credential would cross the network in the clear", name)
 		}
 		l, ok := c.Leases[s.Lease]
 		if !ok {
@@ -137,6 +145,8 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 	noDumps(a)
 	c := lease.Config{Store: a.store, Owner: owner, Sources: map[string]lease.SourceConfig{}, Log: a.log, Now: time.Now}
 	roots := newRootSources(a.cfg)
+	roots.issuer = a.issuer
+	backends := map[string]lease.Backend{}
 	for name, l := range a.cfg.Leases {
 		kind, o, err := l.opener()
 		if err != nil {
@@ -151,12 +161,26 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 		if closer, ok := b.(interface{ Close() error }); ok {
 			a.backends = append(a.backends, closer)
 		}
+		backends[name] = b
 		c.Sources[name] = lease.SourceConfig{Backend: b, TTL: time.Duration(l.TTL), Scope: l.Scope}
+	}
+	if a.connections, err = newConnections(roots, backends, a.recordConnection); err != nil {
+		return err
 	}
 	if c.Seal, err = a.cfg.custodyBox(); err != nil {
 		return err
 	}
 	a.leases, err = lease.Open(ctx, c)
+	return err
+}
+
+// recordConnection writes that a user was connected to an upstream server, or
+// is no more.
+func (a *app) recordConnection(ctx context.Context, event, source, user string) error {
+	e, err := ledger.Event(state.KindToken, "", time.Now(), map[string]any{"event": event, "client": source}, map[string]any{"user": user})
+	if err == nil {
+		_, err = a.store.Append(ctx, e)
+	}
 	return err
 }
 

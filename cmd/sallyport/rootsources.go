@@ -52,7 +52,7 @@ type VaultJWT struct {
 // newRootSources reads root credentials for a config. The connection that
 // vault: references share is made with the first of them.
 func newRootSources(c *Config) rootSources {
-	r := rootSources{path: c.resolve, data: filepath.Dir(c.storePath())}
+	r := rootSources{path: c.resolve, data: filepath.Dir(c.storePath()), box: c.custodyBox}
 	var shared *vault.Client
 	r.vault = func() (*vault.Client, error) {
 		if shared != nil {

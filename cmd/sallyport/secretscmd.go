@@ -27,6 +27,7 @@ import (
 func secretsCommand(e *env) *cobra.Command {
 	c := &cobra.Command{Use: "secrets", Short: "Keys in custody, and the standing secrets of this machine"}
 	c.AddCommand(secretsPut(e), secretsList(e), secretsRotate(e), secretsRemove(e), secretsAudit(e))
+	c.AddCommand(connectCommands(e)...)
 	return c
 }
 

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -52,6 +54,8 @@ func serveCommand(e *env) *cobra.Command {
 				return err
 			}
 			log := slog.New(slog.NewTextHandler(e.stderr, nil))
+			// Libraries write there what servers sent, which may hold a credential.
+			stdlog.SetOutput(io.Discard)
 			a, err := newApp(cmd.Context(), cfg, log)
 			if err != nil {
 				return err
@@ -66,23 +70,24 @@ func serveCommand(e *env) *cobra.Command {
 // app is a running gateway: every part it is made of, built in newApp and
 // ended in Close.
 type app struct {
-	cfg       *Config
-	log       *slog.Logger
-	since     time.Time
-	store     *state.Store
-	catalog   *catalog.Registry
-	issuer    *identity.Issuer
-	who       who
-	leases    *lease.Broker // nil: no lease is configured
-	backends  []io.Closer   // of the leases
-	gateway   *gateway.Gateway
-	directory *gateway.Directory
-	mcp       *mcp.Handler
-	api       *api.Server
-	listener  net.Listener
-	socket    net.Listener
-	public    *url.URL
-	templates atomic.Pointer[map[string]*task.Template]
+	cfg         *Config
+	log         *slog.Logger
+	since       time.Time
+	store       *state.Store
+	catalog     *catalog.Registry
+	issuer      *identity.Issuer
+	who         who
+	leases      *lease.Broker // nil: no lease is configured
+	backends    []io.Closer   // of the leases
+	connections *connections  // of users to upstream servers; nil: none can be made
+	gateway     *gateway.Gateway
+	directory   *gateway.Directory
+	mcp         *mcp.Handler
+	api         *api.Server
+	listener    net.Listener
+	socket      net.Listener
+	public      *url.URL
+	templates   atomic.Pointer[map[string]*task.Template]
 
 	mu          sync.Mutex
 	unreachable map[string]string // server to why
@@ -138,6 +143,9 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 		Verifier: a.who.verifier, Desk: desk, Directory: a.directory, Log: log, Now: time.Now,
 		Leases: a.leases, Lenders: cfg.lenders(),
 	})
+	if a.connections != nil {
+		a.gateway.OnLeave(a.connections.left)
+	}
 	if err := a.gateway.Restore(ctx); err != nil {
 		return nil, err
 	}
@@ -238,6 +246,13 @@ func (a *app) serveMCP() error {
 		}
 		if s.URL != "" {
 			ms.URL, _ = url.Parse(s.URL) // checked with the config
+		}
+		if s.CA != "" {
+			pem, err := os.ReadFile(a.cfg.resolve(s.CA))
+			ms.Roots = x509.NewCertPool()
+			if err != nil || !ms.Roots.AppendCertsFromPEM(pem) {
+				return &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_config", Text: "servers." + n + ".ca: " + s.CA + " holds no certificates", Fix: "ca: PATH of a PEM file", Err: err}
+			}
 		}
 		if s.Dir != "" {
 			ms.Dir = a.cfg.resolve(s.Dir)
@@ -401,8 +416,13 @@ func (a *app) serveAPI(desk *approval.Desk) error {
 	if a.socket, err = api.Listen(a.cfg.socketPath(), gid); err != nil {
 		return err
 	}
+	var connections api.Connections // not a nil *connections, which is none
+	if a.connections != nil {
+		connections = a.connections
+	}
 	a.api = api.NewServer(api.Config{
-		Gateway: a.gateway, Store: a.store, Desk: desk, Directory: a.directory, Catalog: a.catalog, Issuer: a.issuer,
+		Connections: connections,
+		Gateway:     a.gateway, Store: a.store, Desk: desk, Directory: a.directory, Catalog: a.catalog, Issuer: a.issuer,
 		People: api.People{Domain: a.cfg.TrustDomain, Users: a.cfg.Accounts, Operators: a.cfg.Operators, UID: uint32(os.Geteuid()), Groups: a.directory.Groups},
 		OAuth:  a.who.oauth, Verifier: a.who.verifier, MTLS: a.mtlsURL(), Mint: a.taskMint(), Invite: a.inviter(), Reset: a.resetUser,
 		Templates:   func() map[string]*task.Template { return *a.templates.Load() },
