@@ -2,11 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/sallyport-dev/sallyport/custody"
 	"github.com/sallyport-dev/sallyport/identity"
@@ -89,7 +87,3 @@ func (b *Backends) opener() (string, opener, error) {
 	}
 	return kinds[0], found, nil
 }
-
-const defaultLeaseTTL = 5 * time.Minute
-
-var _ = os.Getenv

@@ -143,7 +143,7 @@ func (f *Fixture) life(t *testing.T) {
 		wait = f.Refused
 	}
 	if truth.Revoke == lease.None {
-		if refused = "at its expiry"; r.Expiring != 1 {
+		if refused = "at its expiry"; r.Expiring+r.Standing != 1 {
 			t.Errorf("%+v", r)
 		}
 	} else {
