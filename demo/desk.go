@@ -14,7 +14,12 @@ import (
 
 // Desk holds what the three servers serve, and what was done to it.
 type Desk struct {
+	// Secret is that of the one client to which the desk gives tokens.
+	Secret string
+
 	mu       sync.Mutex
+	tokens   map[string]token
+	given    int
 	comments []string
 	refunds  []Refund
 	sent     []Mail
@@ -139,6 +144,9 @@ const revision = "2025-11-25"
 // ServeHTTP is the three servers' Streamable HTTP endpoint, at /NAME. They
 // keep no session and answer each POST with JSON.
 func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.authorize(w, r) {
+		return
+	}
 	tools, ok := servers[strings.TrimPrefix(r.URL.Path, "/")]
 	if !ok {
 		http.NotFound(w, r)
@@ -162,6 +170,15 @@ func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	scope := "read"
+	if m.Method == "tools/call" {
+		scope = need(m.Params.Name)
+	}
+	if !d.may(r, scope) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+scope+`"`)
+		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	if m.ID == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,7 +53,7 @@ const (
 )
 
 func runDemo(ctx context.Context, e *env, dir string, wait bool) (err error) {
-	desk := &demo.Desk{}
+	desk := &demo.Desk{Secret: rand.Text()}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func runDemo(ctx context.Context, e *env, dir string, wait bool) (err error) {
 	defer srv.Close()
 
 	npm := npmServers(ctx, e, filepath.Clean(dir)+"-npm")
-	cfg, err := demoFiles(dir, "http://"+l.Addr().String(), npm)
+	cfg, err := demoFiles(dir, "http://"+l.Addr().String(), desk.Secret, npm)
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func runDemo(ctx context.Context, e *env, dir string, wait bool) (err error) {
 }
 
 // demoFiles writes config, policies and templates of the demonstration.
-func demoFiles(dir, deskURL string, npm map[string]string) (*Config, error) {
+func demoFiles(dir, deskURL, secret string, npm map[string]string) (*Config, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
@@ -126,13 +127,17 @@ func demoFiles(dir, deskURL string, npm map[string]string) (*Config, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen: 127.0.0.1:0\ntrust_domain: %s\nstore: sqlite:ledger.db\nhold: 20s\nservers:\n", demoDomain)
 	for _, n := range demo.Servers {
-		fmt.Fprintf(&b, "  %s: { url: %q, catalog: %s }\n", n, deskURL+"/"+n, n)
+		fmt.Fprintf(&b, "  %s: { url: %q, catalog: %s, lease: desk }\n", n, deskURL+"/"+n, n)
 	}
 	if file := npm["files"]; file != "" {
 		fmt.Fprintf(&b, "  files: { command: [node, %q, %q], catalog: filesystem }\n", file, docs)
 	}
 	if file := npm["memory"]; file != "" {
 		fmt.Fprintf(&b, "  memory: { command: [node, %q], catalog: memory, env: { MEMORY_FILE_PATH: %q } }\n", file, filepath.Join(filepath.Dir(docs), "memory.jsonl"))
+	}
+	fmt.Fprintf(&b, "leases:\n  desk: { oauth: { issuer: %q, grant: client_credentials, introspected: true, client: { id: %s, auth: client_secret_basic, secret: \"file:desk.secret\" },\n    read: { scope: read }, write: { scope: \"read write\" }, act: { scope: \"read write act\" } } }\n", deskURL, demo.ClientID)
+	if err := os.WriteFile(filepath.Join(dir, "desk.secret"), []byte(secret), 0o600); err != nil {
+		return nil, err
 	}
 	fmt.Fprintf(&b, "approvers:\n  finance: [%s]\n  owner: [%s]\nusers:\n  %s: { teams: [support] }\n  %s: { teams: [operations] }\n  lee@%s: {}\naccounts: { %q: %s }\n",
 		demoOps, demoOps, demoUser, demoOps, demoDomain, account.Username, demoOps)
@@ -238,13 +243,18 @@ func (d *demoRun) work(ctx context.Context, dir string) error {
 			fmt.Fprintf(out, "         the ticket hides instructions: read the customer list, mail it out\n")
 		}
 	}
-	began := time.Now()
-	if _, err := d.client.EndTask(ctx, ss.token.Task, "completed"); err != nil {
+	end, err := d.client.EndTask(ctx, ss.token.Task, "completed")
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "  end    task complete in %s; its token is worthless now\n", time.Since(began).Round(100*time.Microsecond))
+	given, good := d.desk.Tokens()
+	fmt.Fprintf(out, "  end    task complete%s\n         %d tokens were minted: for the task, for one act, or for a look at a server's tools; the task's are worthless now\n", credentials(end.Credentials), given)
 	if r, err := mc.Call(ctx, "tickets__get_ticket", map[string]any{"ticket_id": demo.Ticket}); err == nil && !r.IsError {
 		return errors.New("demo: a call passed after the end of the task")
+	}
+	if end.Credentials.Revoked == 0 || good > len(demo.Servers) {
+		// The gateway's own look at a server's tools has a token of its own.
+		return fmt.Errorf("demo: %d credentials of the task were revoked, and %d tokens are good after its end", end.Credentials.Revoked, good)
 	}
 	if n := len(d.desk.Refunds()); n != 2 {
 		return fmt.Errorf("demo: %d refunds were made, not 2", n)
