@@ -49,7 +49,15 @@ func status(ctx context.Context, e *env) error {
 	}
 	fmt.Fprintf(e.stdout, "  tasks    %d running\n", s.Tasks)
 	fmt.Fprintf(e.stdout, "  asks     %d waiting for a human\n", s.Asks)
+	if s.Credentials > 0 {
+		fmt.Fprintf(e.stdout, "  leases   %s\n", count(s.Credentials, "credential"))
+	}
+	if s.Stuck > 0 {
+		fmt.Fprintf(e.stdout, "  ALARM    %s cannot be revoked\n", count(s.Stuck, "credential"))
+	}
 	switch {
+	case s.Stuck > 0:
+		next = "sallyport lease list"
 	case s.Asks > 0:
 		next = "sallyport asks"
 	case next == "" && s.Tasks == 0:
