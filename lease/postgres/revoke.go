@@ -54,7 +54,7 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 	// Only the last commit waits for the disk: what comes before it in the
 	// server's log is on disk then.
 	const begin = "BEGIN; SET LOCAL synchronous_commit TO off;\n"
-	sql := begin + "ALTER ROLE " + ident(string(h)) + " NOLOGIN PASSWORD NULL"
+	sql := begin + "ALTER ROLE " + ident(string(h)) + " NOLOGIN NOINHERIT PASSWORD NULL"
 	if !super {
 		// Whoever is no superuser may end a role's sessions, and drop what it
 		// owns, as a member of it.
@@ -65,6 +65,9 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 	}
 	if err := terminate(ctx, conn, "usesysid = $1", r.oid); err != nil {
 		return fmt.Errorf("ending its sessions: %w", err)
+	}
+	if err := endLogins(ctx, conn, h); err != nil {
+		return fmt.Errorf("ending its logins: %w", err)
 	}
 	// in runs f in a database, on this connection where it is of that.
 	in := func(p place, f func(*pgx.Conn) error) error {
@@ -109,7 +112,6 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 	if err := exec(ctx, conn, "BEGIN;\n"+last+"DROP ROLE "+ident(string(h))+";\nCOMMIT"); err != nil {
 		return err
 	}
-	// A login that had passed its check and was in no list yet.
 	return terminate(ctx, conn, "usesysid = $1", r.oid)
 }
 
@@ -132,6 +134,61 @@ func terminate(ctx context.Context, conn *pgx.Conn, where string, arg any) error
 		case <-time.After(pause):
 		}
 	}
+}
+
+// endLogins ends the logins of a role that have passed their check and are no
+// sessions yet: for as long as their client likes, which may set
+// post_auth_delay. Until then pg_stat_activity does not have them, or not whose
+// they are; but they are in a transaction, and hold a lock. The server says
+// whose one is by letting the role end it, or not.
+func endLogins(ctx context.Context, conn *pgx.Conn, h lease.Handle) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		rows, err := conn.Query(ctx, `SELECT DISTINCT pid FROM pg_locks l WHERE pid <> pg_backend_pid() AND NOT EXISTS (
+			SELECT FROM pg_stat_activity a WHERE a.pid = l.pid AND (a.usesysid IS NOT NULL OR a.backend_type <> 'client backend'))`)
+		if err != nil {
+			return err
+		}
+		pids, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		ended := 0
+		if err := as(ctx, conn, h, func() error {
+			for _, pid := range pids {
+				var sent bool
+				err := conn.QueryRow(ctx, "SELECT pg_terminate_backend($1)", pid).Scan(&sent)
+				var pg *pgconn.PgError
+				switch {
+				case errors.As(err, &pg) && pg.Code == "42501": // insufficient_privilege: a stranger's
+				case err != nil:
+					return err
+				case sent:
+					ended++
+				}
+			}
+			return nil
+		}); err != nil || ended == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d have not ended: %w", ended, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// as runs f while the connection is the role.
+func as(ctx context.Context, conn *pgx.Conn, h lease.Handle, f func() error) error {
+	err := exec(ctx, conn, "SET ROLE "+ident(string(h)))
+	if err == nil {
+		err = f()
+	}
+	if rerr := exec(ctx, conn, "RESET ROLE"); rerr != nil {
+		conn.Close(ctx) // nobody else may find it as this role
+		err = errors.Join(err, rerr)
+	}
+	return err
 }
 
 // place is a database in which there is something of a role.
@@ -200,14 +257,7 @@ func forget(ctx context.Context, conn *pgx.Conn, h lease.Handle) error {
 		return err
 	}
 	for _, gid := range gids {
-		err := exec(ctx, conn, "SET ROLE "+ident(string(h)))
-		if err == nil {
-			err = exec(ctx, conn, "ROLLBACK PREPARED "+literal(gid))
-		}
-		if rerr := exec(ctx, conn, "RESET ROLE"); rerr != nil {
-			conn.Close(ctx) // nobody else may find it as this role
-		}
-		if err != nil {
+		if err := as(ctx, conn, h, func() error { return exec(ctx, conn, "ROLLBACK PREPARED "+literal(gid)) }); err != nil {
 			return fmt.Errorf("rolling back what it has prepared: %w", err)
 		}
 	}
@@ -258,6 +308,9 @@ func cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (str
 	sql.WriteString(lockObjects(locks) + revokes)
 	if p.owns {
 		made, err := heir(ctx, conn)
+		if err == nil {
+			made, err = handOver(ctx, conn, h, made)
+		}
 		if err != nil {
 			return "", err
 		}
@@ -266,6 +319,44 @@ func cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (str
 	}
 	fmt.Fprintf(&sql, "DROP OWNED BY %s;\n", ident(string(h)))
 	return sql.String(), nil
+}
+
+// fewTables is how many tables REASSIGN OWNED is left with: it locks all of
+// them in one transaction, and who made more than the server has locks for
+// (max_locks_per_transaction) could not be dropped.
+const fewTables = 200
+
+// handOver gives Heir what tables the role has beyond those, a few at a time.
+// Temporary tables of a session that could not drop as many are dropped, which
+// only a superuser and autovacuum can. made
+// makes Heir; what is left to do of it is returned.
+func handOver(ctx context.Context, conn *pgx.Conn, h lease.Handle, made string) (string, error) {
+	const tables = `FROM pg_shdepend s JOIN pg_class c ON c.oid = s.objid
+		WHERE s.classid = 'pg_class'::regclass AND s.deptype = 'o' AND s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = '%s')
+		AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND c.relkind <> 'c'
+		AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = s.classid AND d.objid = c.oid AND d.refclassid = s.classid AND d.deptype IN ('a', 'i'))`
+	from := fmt.Sprintf(tables, h)
+	var n int
+	if err := conn.QueryRow(ctx, "SELECT count(*) "+from).Scan(&n); err != nil || n <= fewTables {
+		return made, err
+	}
+	if made != "" {
+		if err := exec(ctx, conn, "BEGIN;\n"+made+"COMMIT"); err != nil {
+			return "", err
+		}
+	}
+	// In a DO of its own, since it commits.
+	err := exec(ctx, conn, `DO $$ DECLARE t regclass; temporary bool; n int := 0; BEGIN
+		FOR t, temporary IN SELECT c.oid, c.relpersistence = 't' `+from+` LOOP
+			IF temporary THEN EXECUTE format('DROP TABLE IF EXISTS %s CASCADE', t);
+			ELSE EXECUTE format('ALTER TABLE %s OWNER TO `+ident(Heir)+`', t); END IF;
+			n := n + 1;
+			IF n % 20 = 0 THEN COMMIT; END IF;
+		END LOOP; END $$`)
+	if err != nil {
+		return "", fmt.Errorf("handing over %d tables: %w", n, err)
+	}
+	return "", nil
 }
 
 // heir writes what makes Heir, if it is not there, and the administrator a
