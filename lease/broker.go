@@ -37,7 +37,8 @@ type Broker struct {
 	byID     map[sallyport.ID]*live
 	byKey    map[key]*live
 	byTask   map[sallyport.ID]map[*live]bool // those ended lately too: their secrets are still looked for
-	changes  map[sallyport.ID]uint64         // per task, with every lease that comes or goes
+	changes  map[sallyport.ID]uint64         // per task, the change of the last lease that came or went
+	change   uint64                          // of any task: no number comes twice
 	lately   map[Handle]time.Time            // when a lease was over
 	idle     *sync.Cond                      // on mu: a lease was over
 	problems map[string]string               // of List, by source
@@ -63,7 +64,16 @@ type source struct {
 	name string
 	SourceConfig
 	truth Truth
-	slots chan struct{} // bounds what is asked of the backend at once
+	// What is asked of the backend at once is bounded. Who mints and who
+	// revokes wait in lines of their own.
+	mints, ends slots
+	gone        bool // from the config
+}
+
+type slots chan struct{}
+
+func newSource(name string, c SourceConfig, t Truth) *source {
+	return &source{name: name, SourceConfig: c, truth: t, mints: make(slots, perSource), ends: make(slots, perSource)}
 }
 
 // Config is what a Broker is made of.
@@ -82,6 +92,7 @@ type Config struct {
 const (
 	defaultTTL = 5 * time.Minute
 	actTTL     = 2 * time.Minute // of a credential for one act
+	lookTTL    = time.Minute     // of one for the gateway's own look at a server
 	wholeTTL   = 24 * time.Hour  // of one for as long as its task, at most
 	// mintWait and revokeWait bound one try.
 	mintWait   = 10 * time.Second
@@ -90,10 +101,11 @@ const (
 	// that a call has time, at most half of its life.
 	renewBefore = 2 * time.Minute
 	perSource   = 16
-	// linger is how long the secret of a lease that is over is looked for in
-	// results: an answer may have been under way.
-	linger = time.Minute
 )
+
+// linger is how long the secret of a lease that is over is looked for in
+// results: an answer may have been under way.
+var linger = time.Minute
 
 // live is a lease in memory.
 type live struct {
@@ -109,6 +121,8 @@ type live struct {
 	Lease
 	key    key // zero if it cannot be found by one
 	cred   Credential
+	looked Credential // its secrets again, as they are looked for in results
+	good   []Grant    // that it has; Grants may be on their way
 	kept   Kept
 	until  time.Time // by the gateway's clock
 	err    error     // why there is no credential
@@ -135,7 +149,7 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 	b.idle = sync.NewCond(&b.mu)
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for name, s := range c.Sources {
-		b.sources[name] = &source{name: name, SourceConfig: s, truth: s.Backend.Truth(), slots: make(chan struct{}, perSource)}
+		b.sources[name] = newSource(name, s, s.Backend.Truth())
 	}
 	return b, b.restore(ctx)
 }
@@ -238,7 +252,7 @@ func (b *Broker) Acquire(ctx context.Context, r Request) (*Held, error) {
 			if alone {
 				b.end(l, "its caller has left")
 			}
-			return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "cancelled", Text: "the caller left while a credential was minted", Err: ctx.Err()}
+			return nil, errLeft(ctx)
 		}
 		if l.err != nil {
 			return nil, l.err
@@ -255,12 +269,19 @@ func (b *Broker) Acquire(ctx context.Context, r Request) (*Held, error) {
 			if err := b.widen(ctx, l, r); err != nil {
 				return nil, err
 			}
+			if ctx.Err() != nil {
+				return nil, errLeft(ctx)
+			}
 		}
 		return &Held{l: l, alone: alone}, nil
 	}
 }
 
 var errTaken = sallyport.Errorf(sallyport.EUnavailable, "credential_revoked", "the credential was taken back before it could be used")
+
+func errLeft(ctx context.Context) error {
+	return &sallyport.Error{Kind: sallyport.EUnavailable, Code: "cancelled", Text: "the caller left while a credential was minted", Err: ctx.Err()}
+}
 
 // newLive notes a lease before anybody else can know of it, so that the end
 // of its task finds it. The caller holds b.mu.
@@ -276,6 +297,9 @@ func (b *Broker) newLive(src *source, r Request, alone bool) *live {
 		scope = PerCall
 		ttl = min(ttl, actTTL)
 	}
+	if r.Task == "" {
+		ttl = min(ttl, lookTTL)
+	}
 	if !r.Until.IsZero() {
 		ttl = min(ttl, r.Until.Sub(now))
 	}
@@ -283,7 +307,7 @@ func (b *Broker) newLive(src *source, r Request, alone bool) *live {
 	l := &live{
 		b: b, src: src, done: make(chan struct{}), ready: make(chan struct{}),
 		Lease: Lease{
-			ID: id, Handle: NewHandle(b.owner, id), Source: src.name, Server: r.Server, Task: r.Task, Decision: r.Decision,
+			ID: id, Handle: NewHandle(b.owner, id), Source: src.name, Backend: src.truth.Backend, Server: r.Server, Task: r.Task, Decision: r.Decision,
 			Class: r.Class, Scope: scope, Grants: r.Grants, State: Intended, Made: now.UTC().Truncate(time.Millisecond), Expires: now.Add(ttl).UTC().Truncate(time.Millisecond),
 		},
 		until: now.Add(ttl),
@@ -299,7 +323,14 @@ func (b *Broker) add(l *live) {
 		b.byTask[l.Task] = map[*live]bool{}
 	}
 	b.byTask[l.Task][l] = true
-	b.changes[l.Task]++
+	b.changed(l)
+}
+
+// changed says that what Live says of a task is not what it was. The caller
+// holds b.mu.
+func (b *Broker) changed(l *live) {
+	b.change++
+	b.changes[l.Task] = b.change
 }
 
 // mint takes a lease from intended to active. It closes l.ready.
@@ -336,16 +367,20 @@ func (b *Broker) tryMint(ctx context.Context, l *live, r Request) error {
 		b.mu.Unlock()
 		return err
 	}
-	if err := l.src.enter(ctx); err != nil {
+	if err := l.src.enter(ctx, l.src.mints); err != nil {
 		return b.notMinted(l, err)
 	}
 	m, err := l.src.Backend.Mint(ctx, l.Handle, Spec{
 		Class: r.Class, TTL: l.until.Sub(b.now()), Grants: r.Grants, Server: r.Server, User: r.User, Agent: r.Agent, Task: r.Task, Decision: r.Decision,
 	})
-	l.src.leave()
+	<-l.src.mints
 	b.mu.Lock()
-	l.cred, l.kept, l.Ref = m.Credential, m.Kept, m.Kept.Ref
-	b.changes[l.Task]++
+	l.cred, l.kept, l.Ref, l.good = m.Credential, m.Kept, m.Kept.Ref, r.Grants
+	l.looked.Secrets = map[string]secret.Value{}
+	for name, s := range m.Credential.Secrets {
+		l.looked.Secrets[name] = secret.New(s.UnsafeBytes())
+	}
+	b.changed(l)
 	b.mu.Unlock()
 	if err != nil {
 		return b.notMinted(l, err)
@@ -401,19 +436,44 @@ func (b *Broker) notMinted(l *live, err error) error {
 	return e
 }
 
-// widen adds what the request needs to the credential that the task has.
+// widen adds what the request needs to the credential that the task has. It
+// goes on when its caller leaves: others use it.
 func (b *Broker) widen(ctx context.Context, l *live, r Request) error {
-	if covers(l.grants(), r.Grants) {
-		return nil
+	b.mu.Lock()
+	enough, closing := covers(l.good, r.Grants), b.closing
+	if !enough && !closing {
+		b.work.Add(1)
 	}
+	b.mu.Unlock()
+	switch {
+	case enough:
+		return nil
+	case closing:
+		return errTaken
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer b.work.Done()
+		done <- b.widenNow(context.WithoutCancel(ctx), l, r)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errLeft(ctx)
+	}
+}
+
+func (b *Broker) widenNow(ctx context.Context, l *live, r Request) error {
 	l.one.Lock()
 	defer l.one.Unlock()
 	b.mu.Lock()
-	missing := missing(l.Grants, r.Grants)
+	missing := missing(l.good, r.Grants)
 	active := l.State == Active
 	if active && len(missing) > 0 {
-		l.Grants = merge(l.Grants, missing)
+		l.Grants = merge(l.good, missing)
 	}
+	good := l.Grants
 	b.mu.Unlock()
 	switch {
 	case !active:
@@ -425,11 +485,11 @@ func (b *Broker) widen(ctx context.Context, l *live, r Request) error {
 	defer cancel()
 	err := b.record(ctx, l, "widened", true)
 	if err == nil {
-		if err = l.src.enter(ctx); err == nil {
+		if err = l.src.enter(ctx, l.src.mints); err == nil {
 			err = l.src.Backend.(Widener).Widen(ctx, l.Handle, Spec{
 				Class: r.Class, Grants: missing, Server: r.Server, User: r.User, Agent: r.Agent, Task: r.Task, Decision: r.Decision,
 			})
-			l.src.leave()
+			<-l.src.mints
 		}
 		if err != nil {
 			err = b.notMinted(l, err)
@@ -438,14 +498,12 @@ func (b *Broker) widen(ctx context.Context, l *live, r Request) error {
 	if err != nil {
 		// What it may do is not known any more: the next call has a new one.
 		b.end(l, "it could not be widened")
+		return err
 	}
-	return err
-}
-
-func (l *live) grants() []Grant {
-	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
-	return l.Grants
+	b.mu.Lock()
+	l.good = good
+	b.mu.Unlock()
+	return nil
 }
 
 // covers reports whether have is good for want.
@@ -485,16 +543,14 @@ func merge(have, more []Grant) []Grant {
 }
 
 // enter waits for a free place at the backend.
-func (s *source) enter(ctx context.Context) error {
+func (s *source) enter(ctx context.Context, line slots) error {
 	select {
-	case s.slots <- struct{}{}:
+	case line <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%s: too much is asked of it at once: %w", s.truth.Backend, ctx.Err())
 	}
 }
-
-func (s *source) leave() { <-s.slots }
 
 // short is an error for a record: one line, bounded.
 func short(err error) string {

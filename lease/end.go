@@ -145,7 +145,7 @@ func (b *Broker) try(l *live) {
 		return
 	}
 	l.trying = true
-	kept := b.opened(l)
+	kept, src := b.opened(l), l.src
 	first := l.Attempts == 0
 	b.mu.Unlock()
 	if first {
@@ -156,15 +156,15 @@ func (b *Broker) try(l *live) {
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, revokeWait)
 	defer cancel()
-	err := l.src.enter(ctx)
+	err := src.enter(ctx, src.ends)
 	if err == nil {
-		err = l.src.Backend.Revoke(ctx, l.Handle, kept)
-		l.src.leave()
+		err = src.Backend.Revoke(ctx, l.Handle, kept)
+		<-src.ends
 	}
 	switch {
-	case err == nil && l.src.truth.Standing:
+	case err == nil && src.truth.Standing:
 		b.gone(l, "forgotten")
-	case errors.Is(err, ErrExpires) || err == nil && l.src.truth.Revoke == None:
+	case errors.Is(err, ErrExpires) || err == nil && src.truth.Revoke == None:
 		b.expires(l)
 	case err != nil:
 		b.failed(l, err)
@@ -214,7 +214,8 @@ func (b *Broker) failed(l *live, err error) {
 	}
 }
 
-// expires leaves a lease to its backend, without anybody who holds it.
+// expires leaves a lease to its backend, without anybody who holds it. It is
+// still looked for in results: who reads it there could use it.
 func (b *Broker) expires(l *live) {
 	b.mu.Lock()
 	l.trying = false
@@ -264,17 +265,18 @@ func (b *Broker) drop(l *live) {
 	b.lately[l.Handle] = b.now()
 	b.idle.Broadcast()
 	time.AfterFunc(linger, func() {
-		l.cred.Zero()
-		l.kept.Secret.Zero()
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		l.cred.Zero()
+		l.looked.Zero()
+		l.kept.Secret.Zero()
 		delete(b.lately, l.Handle)
 		delete(b.byTask[l.Task], l)
 		if len(b.byTask[l.Task]) == 0 {
 			delete(b.byTask, l.Task)
 			delete(b.changes, l.Task)
 		} else {
-			b.changes[l.Task]++
+			b.changed(l)
 		}
 	})
 }
@@ -322,14 +324,15 @@ func (b *Broker) Leases() []Lease {
 // look.
 func (l Lease) Stuck() bool { return l.State == Revoking && l.Attempts >= stuckAfter }
 
-// Live returns the credentials of a task that live or lived a moment ago, and
-// a number that changes with them.
+// Live returns the secrets of a task's credentials, those that live, those that
+// only expire and those that lived a moment ago, and a number that changes with
+// them and never comes back.
 func (b *Broker) Live(task sallyport.ID) ([]*Credential, uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []*Credential
 	for l := range b.byTask[task] {
-		out = append(out, &l.cred)
+		out = append(out, &Credential{Secrets: l.looked.Secrets})
 	}
 	return out, b.changes[task]
 }

@@ -27,8 +27,10 @@ type Lease struct {
 	ID     sallyport.ID `json:"id"`
 	Handle Handle       `json:"handle"` // its name at the backend
 	Source string       `json:"source"` // the entry under leases of the config
-	Server string       `json:"server"`
-	Task   sallyport.ID `json:"task,omitempty"` // "" for the gateway's own look at a server
+	// Backend is its kind, "" if an older gateway minted it.
+	Backend string       `json:"backend,omitempty"`
+	Server  string       `json:"server"`
+	Task    sallyport.ID `json:"task,omitempty"` // "" for the gateway's own look at a server
 	// Decision is what asked for it first; "" for a session's own traffic.
 	Decision sallyport.ID    `json:"decision,omitempty"`
 	Class    sallyport.Class `json:"class"`

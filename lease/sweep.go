@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/sallyport-dev/sallyport"
@@ -35,9 +36,11 @@ func (b *Broker) restore(ctx context.Context) error {
 			return errors.Join(errors.New("lease "+k), err)
 		}
 		src := b.sources[le.Source]
-		if src == nil {
-			// The entry was taken out of the config; it stays in the list.
-			src = &source{name: le.Source, SourceConfig: SourceConfig{Backend: nowhere{}}, truth: Truth{Backend: "?", Revoke: Bounded}, slots: make(chan struct{}, perSource)}
+		if src == nil || le.Backend != "" && le.Backend != src.truth.Backend {
+			// The entry was taken out of the config, or is of another kind now,
+			// which would say that it is gone. It stays in the list.
+			src = newSource(le.Source, SourceConfig{Backend: nowhere{}}, Truth{Backend: "?", Revoke: Bounded})
+			src.gone = true
 		}
 		l := &live{b: b, src: src, done: make(chan struct{}), ready: make(chan struct{}), Lease: le}
 		close(l.done)
@@ -72,14 +75,17 @@ func (nowhere) Truth() Truth                                       { return Trut
 func (b *Broker) Run(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
+	var listing sync.Mutex // one look at a time, for which nobody waits
+	var work sync.WaitGroup
+	defer work.Wait()
 	next, step := b.now(), listSoon
 	for {
 		b.Sweep()
-		if now := b.now(); !now.Before(next) {
+		if now := b.now(); !now.Before(next) && listing.TryLock() {
 			// Again soon after the start: what a killed process had sent may
 			// reach a backend after the first look.
 			next, step = now.Add(step), min(4*step, listEvery)
-			b.Reconcile(ctx)
+			work.Go(func() { defer listing.Unlock(); b.Reconcile(ctx) })
 		}
 		select {
 		case <-ctx.Done():
@@ -143,21 +149,25 @@ func (b *Broker) Settle(ctx context.Context) error {
 // know, and revokes them: so a crash leaves nothing even where the store was
 // lost, or set back to an earlier day.
 func (b *Broker) Reconcile(ctx context.Context) {
+	var all sync.WaitGroup // one that does not answer keeps no other waiting
+	defer all.Wait()
 	for _, src := range b.sources {
 		if !src.truth.Lists || ctx.Err() != nil {
 			continue
 		}
-		err := b.reconcile(ctx, src)
-		b.mu.Lock()
-		was := b.problems[src.name]
-		delete(b.problems, src.name)
-		if err != nil && ctx.Err() == nil {
-			b.problems[src.name] = short(err)
-			if was == "" {
-				b.log.Warn("the leftovers at a backend cannot be listed", "source", src.name, "error", err)
+		all.Go(func() {
+			err := b.reconcile(ctx, src)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			was := b.problems[src.name]
+			delete(b.problems, src.name)
+			if err != nil && ctx.Err() == nil {
+				b.problems[src.name] = short(err)
+				if was == "" {
+					b.log.Warn("the leftovers at a backend cannot be listed", "source", src.name, "error", err)
+				}
 			}
-		}
-		b.mu.Unlock()
+		})
 	}
 }
 
@@ -171,7 +181,11 @@ func (b *Broker) reconcile(ctx context.Context, src *source) error {
 	for _, h := range found {
 		id := h.ID()
 		b.mu.Lock()
-		_, known := b.byID[id]
+		l, known := b.byID[id]
+		if known && l.src.gone && (l.Backend == "" || l.Backend == src.truth.Backend) {
+			// Its entry has another name now.
+			l.src, l.Next = src, time.Time{}
+		}
 		_, late := b.lately[h]
 		if !known && !late && h.Owner() == b.owner {
 			if made := id.Time(); made.After(b.started.Add(twinMargin)) {
@@ -181,7 +195,7 @@ func (b *Broker) reconcile(ctx context.Context, src *source) error {
 				continue
 			}
 			l := &live{b: b, src: src, done: make(chan struct{}), ready: make(chan struct{}), err: errTaken, Lease: Lease{
-				ID: id, Handle: h, Source: src.name, State: Revoking, Made: id.Time().UTC(), Expires: b.now().Add(src.truth.ShortestTTL), Why: "nobody knows it",
+				ID: id, Handle: h, Source: src.name, Backend: src.truth.Backend, State: Revoking, Made: id.Time().UTC(), Expires: b.now().Add(src.truth.ShortestTTL), Why: "nobody knows it",
 			}}
 			close(l.done)
 			close(l.ready)

@@ -1,0 +1,395 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/lease"
+)
+
+// odd is a backend whose steps are what a test makes of them.
+type odd struct {
+	*place
+	mint   func(context.Context, lease.Handle, lease.Spec) (lease.Minted, error)
+	revoke func(context.Context, lease.Handle, lease.Kept) error
+	widen  func(context.Context, lease.Handle, lease.Spec) error
+	list   func(context.Context, lease.Owner) ([]lease.Handle, error)
+}
+
+func (o *odd) Mint(ctx context.Context, h lease.Handle, s lease.Spec) (lease.Minted, error) {
+	if o.mint != nil {
+		return o.mint(ctx, h, s)
+	}
+	return o.place.Mint(ctx, h, s)
+}
+
+func (o *odd) Revoke(ctx context.Context, h lease.Handle, k lease.Kept) error {
+	if o.revoke != nil {
+		return o.revoke(ctx, h, k)
+	}
+	return o.place.Revoke(ctx, h, k)
+}
+
+func (o *odd) Widen(ctx context.Context, h lease.Handle, s lease.Spec) error {
+	if o.widen != nil {
+		return o.widen(ctx, h, s)
+	}
+	return o.place.Widen(ctx, h, s)
+}
+
+func (o *odd) List(ctx context.Context, w lease.Owner) ([]lease.Handle, error) {
+	if o.list != nil {
+		return o.list(ctx, w)
+	}
+	return o.place.List(ctx, w)
+}
+
+func newOdd(t *testing.T) (*bench, *odd) {
+	o := &odd{place: newPlace()}
+	b := newBench(t, func(c *lease.Config) { c.Sources["s"] = lease.SourceConfig{Backend: o} })
+	b.place = o.place
+	return b, o
+}
+
+// looked are the secrets that results of a task are searched for.
+func (b *bench) looked(id sallyport.ID) []string {
+	var out []string
+	cs, _ := b.Live(id)
+	for _, c := range cs {
+		for _, s := range c.Secrets {
+			if s.Len() > 0 {
+				out = append(out, s.UnsafeString())
+			}
+		}
+	}
+	return out
+}
+
+// Whoever remembers what Live said would go on searching for credentials of
+// long ago, if a number came twice.
+func TestChangesNeverComesBack(t *testing.T) {
+	lease.Linger(t, 10*time.Millisecond)
+	b := newBench(t, nil)
+	id := b.task()
+	seen := map[uint64]lease.Handle{}
+	for range 5 {
+		h := b.get(read(id))
+		n := b.Changes(id)
+		if was, twice := seen[n]; twice {
+			t.Fatalf("%s has the number %d that %s had", b.Leases()[0].Handle, n, was)
+		}
+		seen[n] = b.Leases()[0].Handle
+		if _, err := b.EndLease(context.Background(), h.ID(), "test"); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(5 * time.Second); len(b.looked(id)) > 0; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("what ended is looked for for ever")
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Messages are searched while credentials come and go.
+func TestSearchWhileMinting(t *testing.T) {
+	b := newBench(t, nil)
+	id := b.task()
+	var all sync.WaitGroup
+	var over atomic.Bool
+	all.Go(func() {
+		for !over.Load() {
+			b.looked(id)
+		}
+	})
+	for range 30 {
+		b.get(lease.Request{Source: "s", Server: "db", Task: id, Class: sallyport.Act}).Release()
+	}
+	over.Store(true)
+	all.Wait()
+	b.settle()
+}
+
+// A credential that nobody can take back is as good as before for who reads
+// it in a result: it is looked for until it ends.
+func TestWhatExpiresIsLookedFor(t *testing.T) {
+	b, o := newOdd(t)
+	o.revoke = func(context.Context, lease.Handle, lease.Kept) error { return lease.ErrExpires }
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	id := b.task()
+	h := b.get(lease.Request{Source: "s", Server: "db", Task: id, Class: sallyport.Act})
+	password := h.Credential().Secrets[lease.Password].UnsafeString()
+	h.Release()
+	b.settle()
+	if ls := b.Leases(); len(ls) != 1 || ls[0].State != lease.Expiring {
+		t.Fatalf("%+v", ls)
+	}
+	if h.Credential().Secrets[lease.Password].Len() != 0 {
+		t.Error("who had it has it still")
+	}
+	b.get(read(id)) // what was remembered of the task is made anew
+	if !slices.Contains(b.looked(id), password) {
+		t.Error("it is good, and no longer looked for")
+	}
+	ahead.Store(int64(time.Hour))
+	b.Sweep()
+}
+
+// A second call that needs what a first one is just getting waits for it.
+func TestWidenedIsAskedForOnce(t *testing.T) {
+	b, o := newOdd(t)
+	started, goOn := make(chan struct{}), make(chan struct{})
+	var widened atomic.Int32
+	o.widen = func(ctx context.Context, h lease.Handle, s lease.Spec) error {
+		close(started)
+		<-goOn
+		widened.Add(1)
+		return nil
+	}
+	id := b.task()
+	r := read(id)
+	r.Grants = []lease.Grant{{Object: "a", Verbs: []string{"select"}}}
+	b.get(r)
+	r.Grants = []lease.Grant{{Object: "b", Verbs: []string{"select"}}}
+	var all sync.WaitGroup
+	all.Go(func() { b.get(r) })
+	<-started
+	got := make(chan int32)
+	go func() { b.get(r); got <- widened.Load() }()
+	select {
+	case <-got:
+		t.Error("a call was lent a credential without the rights that it needs")
+		close(goOn)
+	case <-time.After(200 * time.Millisecond):
+		close(goOn)
+		<-got
+	}
+	all.Wait()
+}
+
+// A caller that leaves while its task's credential is widened takes it from
+// nobody, and who waits behind it waits no longer than it wants to.
+func TestWidenOutlivesItsCaller(t *testing.T) {
+	b, o := newOdd(t)
+	started, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	o.widen = func(ctx context.Context, h lease.Handle, s lease.Spec) error {
+		once.Do(func() { close(started) })
+		select {
+		case <-goOn:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	id := b.task()
+	r := read(id)
+	r.Grants = []lease.Grant{{Object: "a", Verbs: []string{"select"}}}
+	first := b.get(r)
+	r.Grants = []lease.Grant{{Object: "b", Verbs: []string{"select"}}}
+	ctx, leave := context.WithCancel(context.Background())
+	left := make(chan error)
+	go func() { _, err := b.Acquire(ctx, r); left <- err }()
+	<-started
+	short, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	r2 := r
+	r2.Grants = []lease.Grant{{Object: "c", Verbs: []string{"select"}}}
+	if _, err := b.Acquire(short, r2); err == nil {
+		t.Error("it got what was not there")
+	}
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("it waited for %v, and wanted to for 100ms", d)
+	}
+	leave()
+	if err := <-left; sallyport.CodeOf(err) != "cancelled" {
+		t.Errorf("%v", err)
+	}
+	close(goOn)
+	again := b.get(r)
+	if again.ID() != first.ID() {
+		t.Error("the task lost its credential with a caller")
+	}
+	select {
+	case <-first.Done():
+		t.Error("the task lost its credential with a caller")
+	default:
+	}
+}
+
+// Revocations that hang do not keep others from being minted, nor the other
+// way round.
+func TestEndsAndMintsDoNotStarveEachOther(t *testing.T) {
+	b, o := newOdd(t)
+	b2, o2 := newOdd(t)
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	o.revoke = func(ctx context.Context, h lease.Handle, k lease.Kept) error {
+		select {
+		case <-hang:
+			return o.place.Revoke(ctx, h, k)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for range 40 {
+		b.get(lease.Request{Source: "s", Server: "db", Task: b.task(), Class: sallyport.Act}).Release()
+	}
+	time.Sleep(50 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if _, err := b.Acquire(ctx, read(b.task())); err != nil {
+		t.Errorf("hanging revocations: %v", err)
+	}
+	id := b2.task()
+	b2.get(read(id))
+	o2.mint = func(ctx context.Context, _ lease.Handle, _ lease.Spec) (lease.Minted, error) {
+		select {
+		case <-hang:
+		case <-ctx.Done():
+		}
+		return lease.Minted{}, errors.New("slow")
+	}
+	for range 40 {
+		other := b2.task()
+		go b2.Acquire(context.Background(), read(other))
+	}
+	time.Sleep(50 * time.Millisecond)
+	b2.endTask(id)
+	if r := b2.EndTask(context.Background(), id, "test"); r.Revoked != 1 {
+		t.Errorf("hanging mints: %+v", r)
+	}
+}
+
+// A backend that does not answer List keeps nobody else's credentials alive.
+func TestAListThatHangs(t *testing.T) {
+	b, o := newOdd(t)
+	asked := make(chan struct{}, 1)
+	o.list = func(ctx context.Context, _ lease.Owner) ([]lease.Handle, error) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	h := b.get(read(b.task()))
+	ctx, cancel := context.WithCancel(context.Background())
+	var run sync.WaitGroup
+	run.Go(func() { b.Run(ctx) })
+	defer run.Wait()
+	defer cancel()
+	<-asked
+	ahead.Store(int64(10 * time.Minute))
+	select {
+	case <-h.Done():
+	case <-time.After(5 * time.Second):
+		t.Error("an expired credential lives for as long as another backend does not answer")
+	}
+}
+
+// An entry that got another name in the config, and one that became another
+// kind of backend, lose no credential.
+func TestASourceOfAnotherName(t *testing.T) {
+	p, other := newPlace(), newPlace()
+	other.truth.Backend = "elsewhere"
+	sources := map[string]lease.SourceConfig{"s": {Backend: p}}
+	b := newBench(t, func(c *lease.Config) { c.Sources = sources })
+	b.place = p
+	id := b.task()
+	h := b.get(read(id))
+	crash := func() {
+		p.mu.Lock()
+		p.fail = func(string) error { return errors.New("gone") }
+		p.mu.Unlock()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		b.Broker.Close(ctx)
+		b.store.Close()
+		p.mu.Lock()
+		p.fail = nil
+		p.mu.Unlock()
+	}
+	crash()
+	sources = map[string]lease.SourceConfig{"s": {Backend: other}}
+	b.start()
+	b.Sweep()
+	time.Sleep(50 * time.Millisecond)
+	if ls := b.Leases(); len(ls) != 1 || ls[0].ID != h.ID() || ls[0].Failure == "" {
+		t.Fatalf("another backend has said that it is revoked: %+v; there is %v", ls, p.handles())
+	}
+	crash()
+	sources = map[string]lease.SourceConfig{"renamed": {Backend: p}, "s": {Backend: other}}
+	b.start()
+	b.Sweep()
+	time.Sleep(50 * time.Millisecond)
+	b.Reconcile(context.Background())
+	b.settle()
+	if n := len(p.handles()) + len(b.Leases()); n != 0 {
+		t.Errorf("%d are left: %v %+v", n, p.handles(), b.Leases())
+	}
+}
+
+// A name that looks like one of ours, and cannot be the name of a lease, does
+// not hide those that are.
+func TestOrphansWithOddNames(t *testing.T) {
+	b := newBench(t, nil)
+	b.place.has[lease.Handle("sp_"+string(owner)+"iiiilllloooo")] = 1
+	b.place.has[lease.NewHandle(owner, "l_000000000001")] = 1
+	b.Reconcile(context.Background())
+	b.settle()
+	if n := len(b.place.handles()); n != 0 {
+		t.Errorf("left: %v", b.place.handles())
+	}
+}
+
+// Many tasks that end at once are all done with, and nobody is alarmed because
+// there were many.
+func TestManyTasksEndAtOnce(t *testing.T) {
+	b, o := newOdd(t)
+	var now, most atomic.Int32
+	o.revoke = func(ctx context.Context, h lease.Handle, k lease.Kept) error {
+		defer now.Add(-1)
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		time.Sleep(5 * time.Millisecond)
+		return o.place.Revoke(ctx, h, k)
+	}
+	ids := make([]sallyport.ID, 400)
+	var all sync.WaitGroup
+	gate := make(chan struct{}, 64)
+	for i := range ids {
+		ids[i] = b.task()
+		gate <- struct{}{}
+		all.Go(func() { b.get(read(ids[i])); <-gate })
+	}
+	all.Wait()
+	for _, id := range ids {
+		all.Go(func() { b.endTask(id); b.EndTask(context.Background(), id, "test") })
+	}
+	all.Wait()
+	for _, l := range b.Leases() {
+		if l.Attempts > 0 {
+			t.Errorf("%+v", l)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := b.Settle(ctx); err != nil || len(b.place.handles()) != 0 {
+		t.Errorf("%d are left: %v", len(b.place.handles()), err)
+	}
+	if most.Load() > 16 {
+		t.Errorf("%d at once", most.Load())
+	}
+}
