@@ -205,9 +205,16 @@ func TestTheEndOfATaskEndsItsStatement(t *testing.T) {
 	if n := sleeping() + len(s.roles()); n != 0 {
 		t.Errorf("%d statements or roles are left", n)
 	}
-	ledger, err := s.sallyport("ledger", "show", "--task", string(ss.token.Task))
-	if err != nil || !strings.Contains(ledger, "task_ended") || !strings.Contains(ledger, "revoked") {
-		t.Errorf("%v %s", err, ledger)
+	// What nobody waits for is on disk with the next batch.
+	var ledger string
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		ledger, err = s.sallyport("ledger", "show", "--task", string(ss.token.Task))
+		if err == nil && strings.Contains(ledger, "task_ended") && strings.Contains(ledger, "  revoked  ") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v %s", err, ledger)
+		}
 	}
 	t.Log(ledger)
 }
