@@ -212,6 +212,9 @@ type refusal struct {
 	Status  int    `json:"-"`
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
+	Details struct {
+		Name string `json:"name"`
+	} `json:"details"`
 }
 
 func (r *refusal) Error() string {
@@ -224,6 +227,13 @@ func (r *refusal) Error() string {
 func isStatus(err error, status int) bool {
 	var r *refusal
 	return errors.As(err, &r) && r.Status == status
+}
+
+// isGone reports whether the API server says that there is no Secret of this
+// name. Something else at its address that knows of nothing says nothing.
+func isGone(err error, name string) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.Status == http.StatusNotFound && r.Reason == "NotFound" && r.Details.Name == name
 }
 
 // do makes one request with the root credential. Whole objects are asked for
@@ -277,7 +287,7 @@ func (b *Backend) do(ctx context.Context, method, path string, in, out any) erro
 	case r.StatusCode/100 != 2:
 		said := &refusal{Status: r.StatusCode}
 		if json.Unmarshal(text, said) != nil {
-			said.Message = "" // a proxy's page
+			said = &refusal{Status: r.StatusCode} // a proxy's page
 		}
 		said.Message = said.Message[:min(len(said.Message), 300)]
 		return said
@@ -379,7 +389,7 @@ func (b *Backend) Revoke(ctx context.Context, h lease.Handle, _ lease.Kept) erro
 func (b *Backend) remove(ctx context.Context, h lease.Handle) error {
 	var o object
 	err := b.do(ctx, http.MethodGet, "/secrets/"+nameOf(h), nil, &o)
-	if isStatus(err, http.StatusNotFound) {
+	if isGone(err, nameOf(h)) {
 		return nil
 	}
 	if err != nil {
@@ -393,7 +403,7 @@ func (b *Backend) remove(ctx context.Context, h lease.Handle) error {
 	var left object
 	err = b.do(ctx, http.MethodDelete, "/secrets/"+nameOf(h), map[string]any{
 		"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": map[string]string{"uid": o.Metadata.UID}}, &left)
-	if isStatus(err, http.StatusNotFound) {
+	if isGone(err, nameOf(h)) {
 		return nil
 	}
 	if err == nil && left.Metadata.Deleted != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -412,6 +413,21 @@ func TestBadConfig(t *testing.T) {
 	} {
 		if _, err := kubernetes.New(c); err == nil {
 			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// What is no API server knows of no Secret, and that is no revocation.
+func TestNotFoundBySomebodyElse(t *testing.T) {
+	for _, page := range []string{"<html>no such site</html>", "", "{}", `{"kind":"Status","reason":"NotFound","message":"the server could not find the requested resource","details":{}}`} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, page)
+		}))
+		defer proxy.Close()
+		b := newBackend(t, kubernetes.Config{API: proxy.URL, Token: text("t"), Namespace: "tools", ServiceAccounts: map[sallyport.Class]string{sallyport.Read: "reader"}})
+		if err := b.Revoke(t.Context(), leasetest.NewHandle(leasetest.Owner), lease.Kept{}); err == nil {
+			t.Errorf("revoked, says %q", page)
 		}
 	}
 }

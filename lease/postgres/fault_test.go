@@ -316,7 +316,8 @@ func TestTemplates(t *testing.T) {
 	super := sallyporttest.PostgresTCP(t)
 	root := session(t, super)
 	mustExec(t, root, schema+`create role reader; grant select on vault to reader; create role writer; grant select, insert on orders to writer; create role boss superuser; create role under in role boss;
-		create role columns; grant update (note) on orders to columns; create role super_reader in role pg_read_all_data; create role all_writer in role pg_write_all_data`)
+		create role columns; grant update (note) on orders to columns; create role super_reader in role pg_read_all_data; create role all_writer in role pg_write_all_data;
+		create role counter; grant usage on sequence orders_id_seq to counter; create role maker; grant create on schema sales to maker; create role founder; grant create on database postgres to founder; create role owner; alter schema sales owner to owner`)
 	with := func(role string) *postgres.Backend {
 		return backend(t, postgres.Config{Admin: source(super), Roles: map[sallyport.Class]string{sallyport.Read: role}})
 	}
@@ -331,7 +332,7 @@ func TestTemplates(t *testing.T) {
 		}
 		revoke(t, b, h)
 	}
-	for _, bad := range []string{"writer", "boss", "under", "columns", "all_writer", "postgres", "nobody", "pg_write_all_data", "pg_execute_server_program"} {
+	for _, bad := range []string{"writer", "boss", "under", "columns", "all_writer", "postgres", "nobody", "pg_write_all_data", "pg_execute_server_program", "counter", "maker", "founder", "owner"} {
 		h := leasetest.NewHandle(leasetest.Owner)
 		if _, err := with(bad).Mint(t.Context(), h, spec(sallyport.Read)); err == nil {
 			t.Errorf("a read credential was minted in the role %s", bad)

@@ -262,7 +262,7 @@ func collectObjects(rows pgx.Rows) ([]object, error) {
 
 // checkTemplate refuses a role that would give a lease more than data: SET
 // ROLE takes over a role's attributes. For class read it must not be able to
-// write to any table of the database either.
+// write to any table of the database, count a sequence on or create anything either.
 func checkTemplate(ctx context.Context, conn *pgx.Conn, template string, class sallyport.Class) error {
 	var powers string
 	err := conn.QueryRow(ctx, `
@@ -283,13 +283,21 @@ func checkTemplate(ctx context.Context, conn *pgx.Conn, template string, class s
 	}
 	var writes string
 	err = conn.QueryRow(ctx, `
-		SELECT coalesce(min(c.oid::regclass::text), '') FROM pg_class c, (SELECT oid FROM pg_roles WHERE rolname = $1) r
-		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND (
-			pg_has_role(r.oid, c.relowner, 'MEMBER')
-			OR EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee <> 0 AND pg_has_role(r.oid, a.grantee, 'MEMBER')
-				AND a.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER'))
-			OR EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL AND a.grantee <> 0
-				AND pg_has_role(r.oid, a.grantee, 'MEMBER') AND a.privilege_type IN ('INSERT', 'UPDATE')))`, template).Scan(&writes)
+		WITH r AS (SELECT oid FROM pg_roles WHERE rolname = $1)
+		SELECT coalesce(min(what), '') FROM (
+			SELECT c.oid::regclass::text FROM pg_class c, r
+			WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND (
+				pg_has_role(r.oid, c.relowner, 'MEMBER')
+				OR EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee <> 0 AND pg_has_role(r.oid, a.grantee, 'MEMBER')
+					AND (a.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER') OR c.relkind = 'S' AND a.privilege_type = 'USAGE'))
+				OR EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL AND a.grantee <> 0
+					AND pg_has_role(r.oid, a.grantee, 'MEMBER') AND a.privilege_type IN ('INSERT', 'UPDATE')))
+			UNION ALL
+			SELECT o.what FROM r, (SELECT 'the schema ' || quote_ident(nspname), nspowner, nspacl FROM pg_namespace
+				UNION ALL SELECT 'the database ' || quote_ident(datname), datdba, datacl FROM pg_database) o (what, owner, acl)
+			WHERE pg_has_role(r.oid, o.owner, 'MEMBER')
+				OR EXISTS (SELECT FROM aclexplode(o.acl) a WHERE a.grantee <> 0 AND pg_has_role(r.oid, a.grantee, 'MEMBER') AND a.privilege_type = 'CREATE')
+		) AS w (what)`, template).Scan(&writes)
 	if err != nil {
 		return err
 	}

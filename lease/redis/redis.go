@@ -206,7 +206,8 @@ func (b *Backend) Mint(ctx context.Context, h lease.Handle, s lease.Spec) (lease
 	}
 	password := rand.Text() // 130 bits: its hash without a salt says nothing
 	sum := sha256.Sum256([]byte(password))
-	args := []any{"ACL", "SETUSER", string(h), "reset", "on", "#" + hex.EncodeToString(sum[:])}
+	// reset leaves every channel where acl-pubsub-default is allchannels.
+	args := []any{"ACL", "SETUSER", string(h), "reset", "resetchannels", "on", "#" + hex.EncodeToString(sum[:])}
 	for _, rule := range slices.Concat(keys, prefixed("&", b.cfg.Channels), b.rules(s.Class)) {
 		args = append(args, rule)
 	}

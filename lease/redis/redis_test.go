@@ -816,3 +816,24 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// A server that gives new users every channel gives credentials those of the
+// configuration.
+func TestChannelsOfTheServer(t *testing.T) {
+	s := sallyporttest.Redis(t, "acl-pubsub-default allchannels")
+	c := config(s)
+	for _, channels := range [][]string{nil, {"news:*"}} {
+		c.Channels = channels
+		b := newBackend(t, c)
+		h, cred := mint(t, b, sallyport.Read)
+		if err := as(t, cred).Do(ctx, "SUBSCRIBE", "secrets:1").Err(); !denied(err) {
+			t.Errorf("%v: a credential hears a channel that is not its own: %v", channels, err)
+		}
+		if err := as(t, cred).Do(ctx, "SUBSCRIBE", "news:1").Err(); denied(err) != (channels == nil) {
+			t.Errorf("%v: %v", channels, err)
+		}
+		if err := b.Revoke(ctx, h, lease.Kept{}); err != nil {
+			t.Error(err)
+		}
+	}
+}

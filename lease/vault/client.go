@@ -191,6 +191,7 @@ type answer struct {
 type statusError struct {
 	code int
 	text string
+	api  bool // in the words of Vault's API
 }
 
 func (e *statusError) Error() string {
@@ -325,10 +326,10 @@ func (c *Client) send(ctx context.Context, method, path string, token secret.Val
 	var a answer
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return nil, &statusError{resp.StatusCode, "it redirects, which is not followed; name the active node, or one that forwards"}
+		return nil, &statusError{code: resp.StatusCode, text: "it redirects, which is not followed; name the active node, or one that forwards"}
 	case resp.StatusCode >= 400:
 		_ = json.Unmarshal(text, &a) // what is no JSON says nothing
-		return nil, &statusError{resp.StatusCode, oneLine(strings.Join(a.Errors, "; "), token)}
+		return nil, &statusError{resp.StatusCode, oneLine(strings.Join(a.Errors, "; "), token), a.Errors != nil}
 	case len(bytes.TrimSpace(text)) == 0:
 		return &a, nil
 	}

@@ -310,10 +310,12 @@ func (b *Backend) end(ctx context.Context, m minted) error {
 }
 
 // gone reports whether an error says that there is no such thing. Versions
-// say it with different codes.
+// say it with different codes. Something else at Vault's address that knows of
+// nothing, or of no such path, does not say it.
 func gone(err error, texts ...string) bool {
 	code, text := status(err)
-	return code == http.StatusNotFound || code >= 400 && code < 500 && slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(text, t) })
+	var e *statusError
+	return code == http.StatusNotFound && text == "" && errors.As(err, &e) && e.api || code >= 400 && code < 500 && slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(text, t) })
 }
 
 // List finds the owner's handles by the metadata of all tokens.

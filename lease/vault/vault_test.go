@@ -495,3 +495,27 @@ func TestOpenBao(t *testing.T) {
 	})
 	leasetest.Run(t, leasetest.Fixture{Backend: b, Read: do("SELECT * FROM orders"), Write: do("INSERT INTO orders VALUES (1)"), Expiry: 3 * time.Second})
 }
+
+// What is not Vault knows of nothing, and that is no revocation.
+func TestNotFoundBySomebodyElse(t *testing.T) {
+	s := server(t)
+	b := backend(t, s.Address, vault.Auth{Token: text(s.Token("gateway"))}, nil)
+	m := minted(t, b, leasetest.NewHandle(leasetest.Owner))
+	for _, page := range []string{"<html>no such site</html>", "", "{}", `{"message":"no route"}`} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, page)
+		}))
+		defer proxy.Close()
+		other := backend(t, proxy.URL, vault.Auth{Token: text("t")}, nil)
+		if err := other.Revoke(t.Context(), leasetest.NewHandle(leasetest.Owner), m.Kept); err == nil {
+			t.Errorf("revoked, says %q", page)
+		}
+		if hs, err := other.List(t.Context(), leasetest.Owner); err == nil {
+			t.Errorf("nothing is left, says %q: %v", page, hs)
+		}
+	}
+	if !good(s, m) {
+		t.Error("it was revoked all the same")
+	}
+}
