@@ -182,6 +182,10 @@ func (s *secrets) remove(id sallyport.ID) {
 // out of a result.
 const CredentialKind = "credential"
 
+// Begun stands before the kind of what only looks like the beginning of a
+// secret, at the end of a text.
+const Begun = flow.Begun
+
 // Echoed is told that a server's answer to a task held a credential of the
 // gateway, which was taken out. The task is suspended until a person looks,
 // and its leases end.

@@ -192,6 +192,51 @@ func TestEchoedCredential(t *testing.T) {
 	}
 }
 
+// Whether the end of a text was taken out says whether it is how a credential
+// begins. Who guesses one letter after the other is stopped after three.
+func TestNoCredentialIsGuessed(t *testing.T) {
+	t.Run("lent", func(t *testing.T) { guessing(t, "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl", 8, false) })
+	t.Run("standing", func(t *testing.T) { guessing(t, "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl", 8, true) })
+	t.Run("after its scheme", func(t *testing.T) { guessing(t, "Bearer 5f0c2d7e9b1a4c63", 7, true) })
+}
+
+func guessing(t *testing.T, token string, know int, standing bool) {
+	guess := make(chan string, 1)
+	lent, _ := lentOf(map[string]string{"token": token}, nil)
+	o := newOffice(t)
+	g := &fakeGate{}
+	s := Server{Name: "one", Header: http.Header{"Authorization": {token}}}
+	if !standing {
+		g.always(lent)
+		s.Header, s.Inject = nil, &Inject{Header: map[string]string{"X-Key": "{token}"}}
+	}
+	s.URL = answering(t, func(w http.ResponseWriter, r *http.Request) {
+		write("application/json", `{"jsonrpc":"2.0","id":5,"result":{"content":[{"type":"text","text":"nothing is called `+<-guess+`"}]}}`)(w, r)
+	})
+	_, base := serve(t, g, nil, s)
+	p := newParty(t, g, o, base)
+	known := token[:know]
+	for range 10 {
+		for _, c := range "abcde" + token[len(known):len(known)+1] {
+			guess <- known + string(c)
+			_, b := p.send("POST", base+"/mcp/one", legacyCall)
+			if len(g.echoes()) > 0 {
+				if n := len(known) - know; n > 2 {
+					t.Errorf("%d letters were guessed", n)
+				}
+				return
+			}
+			if !strings.Contains(string(b), known+string(c)) {
+				known += string(c)
+				break
+			}
+		}
+	}
+	if len(known) > know {
+		t.Errorf("guessed: %s", known)
+	}
+}
+
 // What is no answer is cleaned as well: handshakes, lists, the bodies of
 // refused notifications, streams, resumed ones among them, and those of a
 // session that began before the credential did.

@@ -38,6 +38,10 @@ const (
 	// maxStderr bounds what is logged of a child's standard error, in bytes.
 	maxStderr = 256 << 10
 
+	// maxBegun is how many messages to one task may end like the beginning of a
+	// credential before that counts as the whole: each tells the agent a letter.
+	maxBegun = 3
+
 	// maxAgentConns bounds the connections to one child's ssh-agent.
 	maxAgentConns = 32
 	// maxAgentRefused bounds what such an agent refuses before it serves

@@ -30,6 +30,16 @@ type room struct {
 	tokens   []string       // that the task called with, the last few
 	vault    *gateway.Vault // knows tokens, and what was live
 	live     uint64
+	begun    int // messages that ended like the beginning of a credential
+}
+
+// guessed reports whether so many messages have ended like the beginning of a
+// credential that the agent may be learning it by having its guesses echoed.
+func (r *room) guessed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun++
+	return r.begun >= maxBegun
 }
 
 // maxTokens bounds the tokens of one task that are looked for in answers: a

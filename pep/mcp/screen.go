@@ -23,13 +23,19 @@ func secretName(name string) bool {
 	return false
 }
 
+// standingKind stands in the place of what a server is given by the config.
+const standingKind = "server-secret"
+
+// minToken is the least that is looked for, in bytes.
+const minToken = 8
+
 // secrets are what the server is given to authenticate with: none of it is
 // for an agent to read.
 func (s *Server) secrets() []gateway.Secret {
 	var out []gateway.Secret
 	for _, kv := range s.Env {
 		if name, value, _ := strings.Cut(kv, "="); secretName(name) {
-			out = append(out, gateway.NewSecret("server-secret", value))
+			out = append(out, gateway.NewSecret(standingKind, value))
 		}
 	}
 	for name, values := range s.Header {
@@ -37,10 +43,10 @@ func (s *Server) secrets() []gateway.Secret {
 			if !secretName(name) {
 				continue
 			}
-			out = append(out, gateway.NewSecret("server-secret", v))
-			if _, token, ok := strings.Cut(v, " "); ok { // a scheme stands before it
-				out = append(out, gateway.NewSecret("server-secret", token))
+			if _, token, ok := strings.Cut(v, " "); ok && len(token) >= minToken {
+				v = token // a scheme stands before it, which everybody knows
 			}
+			out = append(out, gateway.NewSecret(standingKind, v))
 		}
 	}
 	return out
@@ -126,7 +132,8 @@ func (c *cleaner) found(kinds []string) {
 	slices.Sort(kinds)
 	kinds = slices.Compact(kinds)
 	c.h.Log.Warn("mcp: secrets were taken out of what a server sent", "server", c.srv.Name, "task", c.room.task, "kinds", strings.Join(kinds, ", "))
-	if c.room.task != "" && slices.Contains(kinds, gateway.CredentialKind) {
+	begun := slices.Contains(kinds, gateway.Begun+gateway.CredentialKind) || slices.Contains(kinds, gateway.Begun+standingKind)
+	if c.room.task != "" && (slices.Contains(kinds, gateway.CredentialKind) || begun && c.room.guessed()) {
 		c.h.Gateway.Echoed(c.h.ctx, c.room.task, c.srv.Name)
 	}
 }
