@@ -340,7 +340,11 @@ func firstWord(sql string) string {
 		sql = strings.TrimLeft(sql, " \t\r\n\f\v;(")
 		switch {
 		case strings.HasPrefix(sql, "--"):
-			_, sql, _ = strings.Cut(sql, "\n")
+			end := strings.IndexAny(sql, "\n\r")
+			if end < 0 {
+				return ""
+			}
+			sql = sql[end:]
 			continue
 		case strings.HasPrefix(sql, "/*"):
 			depth, i := 0, 0
