@@ -39,6 +39,11 @@ func (s *Server) leases(r *http.Request, who Caller) (any, error) {
 		return nil, err
 	}
 	out := Leases{Leases: []lease.Lease{}, Sources: b.Sources()}
+	for i := range out.Sources {
+		if !who.Operator {
+			out.Sources[i].Problem = "" // a backend's own words, as Failure
+		}
+	}
 	for _, l := range b.Leases() {
 		if l.Sealed = nil; !who.Operator {
 			if l.Task == "" {
@@ -47,6 +52,7 @@ func (s *Server) leases(r *http.Request, who Caller) (any, error) {
 			if st, err := s.c.Store.View(r.Context(), l.Task); err != nil || st.Mandate.User != who.User {
 				continue
 			}
+			l.Failure, l.Ref = "", ""
 		}
 		out.Leases = append(out.Leases, l)
 	}

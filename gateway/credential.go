@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -143,8 +144,9 @@ func (g *Gateway) Live(id sallyport.ID) ([]Secret, uint64) {
 // secrets remembers what Live said last of each task: it is asked for every
 // message.
 type secrets struct {
-	mu sync.Mutex
-	by map[sallyport.ID]alive
+	mu   sync.Mutex
+	by   map[sallyport.ID]alive
+	full int // so many are looked through for tasks that are over
 }
 
 type alive struct {
@@ -158,6 +160,14 @@ func (s *secrets) of(id sallyport.ID, b *lease.Broker) ([]Secret, uint64) {
 	a, known := s.by[id]
 	if n := b.Changes(id); !known || n != a.changes {
 		cs, n := b.Live(id)
+		if n == 0 {
+			delete(s.by, id)
+			return nil, 0
+		}
+		if !known && len(s.by) >= s.full {
+			maps.DeleteFunc(s.by, func(id sallyport.ID, _ alive) bool { return b.Changes(id) == 0 })
+			s.full = 2*len(s.by) + 64
+		}
 		a = alive{changes: n}
 		for _, c := range cs {
 			for _, v := range c.Secrets {
@@ -194,6 +204,7 @@ func (g *Gateway) Echoed(ctx context.Context, id sallyport.ID, server string) {
 	_, err := g.endTask(context.WithoutCancel(ctx), id, task.Suspended, "gateway", map[string]any{"code": "secret_echo", "server": server}, false)
 	if err != nil && sallyport.KindOf(err) != sallyport.EConflict {
 		g.log.Error("a task that must be suspended could not be", "task", id, "error", err)
+		g.endLeases(ctx, id, "a server sent one back", false)
 	}
 }
 

@@ -1,0 +1,88 @@
+package gateway_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/gateway"
+	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/sallyporttest"
+	"github.com/sallyport-dev/sallyport/secret"
+	"github.com/sallyport-dev/sallyport/task"
+)
+
+// mintery is a backend whose credentials are names.
+type mintery struct{}
+
+func (mintery) Mint(_ context.Context, h lease.Handle, _ lease.Spec) (lease.Minted, error) {
+	return lease.Minted{Credential: lease.Credential{Secrets: map[string]secret.Value{lease.Token: secret.Text("token of " + string(h))}}}, nil
+}
+func (mintery) Revoke(context.Context, lease.Handle, lease.Kept) error    { return nil }
+func (mintery) List(context.Context, lease.Owner) ([]lease.Handle, error) { return nil, nil }
+func (mintery) Truth() lease.Truth                                        { return lease.Truth{Backend: "mintery", Revoke: lease.Immediate} }
+
+// lending is a Gate with credentials for the server db.
+func lending(t *testing.T) (*sallyporttest.Gate, *gateway.Gateway) {
+	g := sallyporttest.New(t, sallyporttest.Options{})
+	b, err := lease.Open(context.Background(), lease.Config{
+		Store: g.Store, Owner: lease.NewOwner([5]byte{1}), Sources: map[string]lease.SourceConfig{"s": {Backend: mintery{}}}, Log: slog.New(slog.DiscardHandler), Now: g.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close(context.Background()) })
+	return g, gateway.New(gateway.Config{
+		Engine: "test", Domain: sallyporttest.Domain, Store: g.Store, Catalog: g.Catalog, Desk: g.Desk, Directory: g.Directory,
+		Leases: b, Lenders: map[string]gateway.Lender{"db": {Source: "s"}}, Log: slog.New(slog.DiscardHandler), Now: g.Now,
+	})
+}
+
+// A credential that came back is taken back also where the ledger cannot say
+// that its task is suspended.
+func TestAnEchoWithoutALedger(t *testing.T) {
+	g, gw := lending(t)
+	id := g.Start(anyTemplate, nil).Task()
+	lent, err := gw.Lend(context.Background(), id, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Store.Close()
+	gw.Echoed(context.Background(), id, "db")
+	select {
+	case <-lent.Done:
+	case <-time.After(5 * time.Second):
+		t.Error("it is still lent")
+	}
+}
+
+// What a server says after the end of its task makes nothing be remembered of
+// the task for ever.
+func TestEndedTasksAreForgotten(t *testing.T) {
+	g, gw := lending(t)
+	for range 200 {
+		id := sallyport.NewID(sallyport.TaskID) // as good as one that ended long ago
+		gw.Live(id)
+	}
+	id := g.Start(anyTemplate, nil).Task()
+	if _, err := gw.Lend(context.Background(), id, "db"); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := gw.Live(id); len(s) != 1 {
+		t.Errorf("%v are looked for", s)
+	}
+	if n := gateway.Remembered(gw); n != 1 {
+		t.Errorf("%d tasks are remembered", n)
+	}
+	if _, err := gw.EndTask(context.Background(), id, task.Completed, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := gw.Live(id); len(s) != 1 {
+		t.Error("what ended a moment ago is not looked for")
+	}
+	if n := gateway.Remembered(gw); n != 1 {
+		t.Errorf("%d tasks are remembered", n)
+	}
+}
