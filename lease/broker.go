@@ -128,6 +128,7 @@ type live struct {
 	err    error     // why there is no credential
 	over   bool
 	trying bool // a revocation is under way
+	unsaid int  // how often its end could not be written down
 }
 
 // key finds the lease that a task uses again.

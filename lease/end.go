@@ -17,6 +17,7 @@ import (
 const (
 	retryFirst = 500 * time.Millisecond
 	retryMost  = 5 * time.Minute
+	unsaidMost = 30 * time.Second // where it worked, and could not be written down
 	stuckAfter = 6
 )
 
@@ -146,7 +147,7 @@ func (b *Broker) try(l *live) {
 	}
 	l.trying = true
 	kept, src := b.opened(l), l.src
-	first := l.Attempts == 0
+	first := l.Attempts == 0 && l.unsaid == 0
 	b.mu.Unlock()
 	if first {
 		if err := b.record(b.ctx, l, "revoking", false); err != nil {
@@ -243,7 +244,8 @@ func (b *Broker) gone(l *live, event string) {
 	// only revoke it again.
 	if err := b.record(b.ctx, l, event, true); err != nil {
 		b.mu.Lock()
-		l.State, l.Ended, l.Next = was, time.Time{}, b.now().Add(retryFirst)
+		l.unsaid++
+		l.State, l.Ended, l.Next = was, time.Time{}, b.now().Add(min(retryFirst<<min(l.unsaid-1, 20), unsaidMost))
 		b.mu.Unlock()
 		if b.ctx.Err() == nil {
 			b.log.Warn("a revoked lease is not in the ledger; it is tried again", "lease", l.ID, "error", err)

@@ -393,3 +393,31 @@ func TestManyTasksEndAtOnce(t *testing.T) {
 		t.Errorf("%d at once", most.Load())
 	}
 }
+
+// While the ledger cannot be written, what is revoked is not revoked again
+// every second.
+func TestAFullDiskHammersNoBackend(t *testing.T) {
+	b, o := newOdd(t)
+	var asked atomic.Int32
+	o.revoke = func(ctx context.Context, h lease.Handle, k lease.Kept) error {
+		asked.Add(1)
+		return o.place.Revoke(ctx, h, k)
+	}
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	id := b.task()
+	b.get(read(id))
+	b.store.Close()
+	b.EndTask(context.Background(), id, "test")
+	for range 300 { // five minutes
+		ahead.Add(int64(time.Second))
+		b.Sweep()
+		time.Sleep(2 * time.Millisecond)
+	}
+	if n := asked.Load(); n > 20 || n < 2 {
+		t.Errorf("it was asked %d times", n)
+	}
+	if n := len(b.Leases()); n != 1 {
+		t.Errorf("%d leases are known", n)
+	}
+}

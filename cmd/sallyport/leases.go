@@ -19,6 +19,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/gateway"
+	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/ledger"
 	"github.com/sallyport-dev/sallyport/pep/mcp"
@@ -195,7 +196,8 @@ func gatewayID(data string) (lease.Owner, error) {
 		if _, err := rand.Read(b[:]); err != nil {
 			return "", err
 		}
-		if err := os.WriteFile(path, []byte(hex.EncodeToString(b[:])+"\n"), 0o600); err != nil {
+		// On disk before anything is minted in its name, and never half.
+		if err := identity.WriteKeyFile(path, []byte(hex.EncodeToString(b[:])+"\n"), false); err != nil {
 			return "", err
 		}
 		return lease.NewOwner(b), nil
