@@ -227,8 +227,19 @@ func namesSecret(name string) bool {
 	return (secretWord.MatchString(name) || secretPart.MatchString(name)) && !noSecret.MatchString(name)
 }
 
-// reference is a value that only names where the secret is.
-var reference = regexp.MustCompile(`\$\{[^}]*\}|\$[A-Za-z_][A-Za-z0-9_]*|%[A-Za-z_][A-Za-z0-9_]*%|\{[^}]*\}|^(env|file|systemd|vault|op|keychain|secret):`)
+// What names where a secret is: ${X}, but not ${X:-default}; $X, %X%, {x}; and
+// the reference schemes of password managers and of the gateway.
+var (
+	naming    = regexp.MustCompile(`\$\{[A-Za-z_][^}:]*(:[^}-][^}]*)?\}|\$(env:)?[A-Z_][A-Z0-9_]*\b|%[A-Z_][A-Z0-9_]*%|\{[A-Za-z_][A-Za-z_.:]*\}`)
+	elsewhere = regexp.MustCompile(`^(env|file|systemd|vault|op|keychain|secret):`)
+)
+
+// reference reports whether a value only names where the secret is, with no
+// more beside it than a user's name.
+func reference(value string) bool {
+	rest := naming.ReplaceAllString(value, "")
+	return elsewhere.MatchString(value) || rest != value && len(rest) < 8
+}
 
 // dull are values that are no secrets, whatever their name.
 func dull(value string) bool {
@@ -260,33 +271,43 @@ func (a *audit) judge(name, value string) (why, secret string) {
 		return "", ""
 	}
 	if u, err := url.Parse(v); err == nil && u.Scheme != "" && u.Host != "" {
-		if p, ok := u.User.Password(); ok && p != "" && !reference.MatchString(p) {
+		if p, ok := u.User.Password(); ok && p != "" && !reference(p) {
 			return "a password in a URL", p
 		}
 		for key, vs := range u.Query() {
 			for _, q := range vs {
-				if namesSecret(key) && !dull(q) && !reference.MatchString(q) {
+				if namesSecret(key) && !dull(q) && !reference(q) {
 					return "a secret in a URL's query", q
 				}
 			}
+		}
+		if n := u.User.Username(); len(n) >= 20 && !reference(n) {
+			return "what stands for a user in a URL is as long as a secret", n
 		}
 		if kinds := a.kinds(v); len(kinds) == 0 {
 			return "", "" // an address
 		}
 	}
-	if m := dsnPassword.FindStringSubmatch(v); m != nil && !reference.MatchString(m[1]) {
+	if m := userinfo.FindStringSubmatch(v); m != nil && !reference(m[1]) {
+		return "a password in a URL", m[1]
+	}
+	if m := dsnPassword.FindStringSubmatch(v); m != nil && !reference(m[1]) {
 		return "a password in a connection string", m[1]
 	}
 	if kinds := a.kinds(v); len(kinds) > 0 {
 		return "it has the form of a " + strings.ReplaceAll(kinds[0], "-", " "), v
 	}
-	if namesSecret(name) && !dull(v) && !reference.MatchString(v) {
+	if namesSecret(name) && !dull(v) && !reference(v) {
 		return "its name says that it is a secret", v
 	}
 	return "", ""
 }
 
-var dsnPassword = regexp.MustCompile(`(?i)(?:^|[\s;])(?:password|pwd)=([^\s;]{3,})`)
+var (
+	dsnPassword = regexp.MustCompile(`(?i)(?:^|[\s;?&])(?:password|pwd)=([^\s;&]{3,})`)
+	// userinfo is for URLs of several hosts, and those that are out of order.
+	userinfo = regexp.MustCompile(`://[^/\s:@]*:([^@\s]+)@`)
+)
 
 func (a *audit) kinds(value string) []string {
 	return slices.DeleteFunc(a.known.Redactor().Find([]byte(value)), func(k string) bool { return strings.HasPrefix(k, flow.Begun) })
@@ -308,26 +329,60 @@ func (a *audit) args(owner, where string, args []string, fix string) {
 	const why = "everybody on this machine sees it in the list of processes"
 	for i, arg := range args {
 		what := "argument " + strconv.Itoa(i)
-		name, value := "", arg
-		if n, v, ok := strings.Cut(arg, "="); ok && argName.MatchString(n) {
-			name, value = n, v
-		} else if n, v, ok := strings.Cut(arg, ":"); ok && headerName.MatchString(n) && !strings.HasPrefix(v, "//") {
-			name, value = n, v // --header Name:value
-		} else if i > 0 && argName.MatchString(args[i-1]) && strings.HasPrefix(args[i-1], "-") && !strings.HasPrefix(arg, "-") {
-			name = args[i-1]
+		if strings.ContainsAny(arg, " ;") { // a line for a shell
+			for _, m := range assigned.FindAllStringSubmatch(arg, -1) {
+				if found, secret := a.judge(m[1], strings.Trim(m[2], `"'`)); found != "" {
+					a.add(where, what+" ("+m[1]+")", found+"; "+why, fix)
+					a.seen(place{owner, where, what}, secret)
+				}
+			}
 		}
-		if found, secret := a.judge(strings.TrimLeft(name, "-"), value); found != "" {
-			if name != "" {
-				what += " (" + name + ")"
+		for _, c := range spelt(args, i) {
+			found, secret := a.judge(strings.TrimLeft(c.name, "-"), c.value)
+			if found == "" {
+				continue
+			}
+			if c.name != "" {
+				what += " (" + c.name + ")"
 			}
 			a.add(where, what, found+"; "+why, fix)
 			a.seen(place{owner, where, what}, secret)
+			break
 		}
 	}
 }
 
+// spelt are the ways to read an argument as a name and a value: after the flag
+// before it, as name=value, also of --env=, as Name:value, and by itself.
+func spelt(args []string, i int) []variable {
+	var all []variable
+	arg := args[i]
+	if i > 0 && argName.MatchString(args[i-1]) && strings.HasPrefix(args[i-1], "-") && !strings.HasPrefix(arg, "-") {
+		all = append(all, variable{args[i-1], arg})
+	}
+	value := arg
+	for {
+		n, v, ok := strings.Cut(value, "=")
+		if !ok || !argName.MatchString(n) {
+			break
+		}
+		all = append(all, variable{n, v})
+		if value = v; !carries.MatchString(n) {
+			break
+		}
+	}
+	if n, v, ok := strings.Cut(value, ":"); ok && headerName.MatchString(n) && !strings.HasPrefix(v, "//") {
+		all = append(all, variable{n, v}) // --header Name:value
+	}
+	return append(all, variable{"", arg})
+}
+
+type variable struct{ name, value string }
+
 var (
 	argName    = regexp.MustCompile(`^-{0,2}[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
+	carries    = regexp.MustCompile(`^-{1,2}(e|env|header|H)$`) // its value is a name and a value
+	assigned   = regexp.MustCompile(`(?:^|[\s;&])([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^\s;&"']+)`)
 	headerName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,63}$`)
 )
 
@@ -443,7 +498,7 @@ func (a *audit) field(c *Config, field, text string) {
 		}
 		return
 	}
-	if reference.MatchString(text) {
+	if reference(text) {
 		return
 	}
 	top, _, _ := strings.Cut(field, ".")
@@ -562,8 +617,11 @@ var named = []string{"env", "environment", "headers", "http_headers", "auth", "o
 func (a *audit) servers(file string, v any, below bool, path []string) {
 	switch v := v.(type) {
 	case map[string]any:
-		if below && len(path) > 0 {
+		switch env, _ := v["env"].(map[string]any); {
+		case below && len(path) > 0:
 			a.server(file, path, v)
+		case env != nil: // what the host, and so each server, is started with
+			a.variables(file, file+": "+strings.Join(append(slices.Clone(path), "env"), "."), "", env)
 		}
 		for _, k := range sortedKeys(v) {
 			if below && slices.Contains(named, k) {
@@ -614,13 +672,44 @@ func (a *audit) server(file string, path []string, m map[string]any) {
 			if k != "command" && k != "path" {
 				a.value(owner, where, k, x, "", fixHost)
 			}
-		case map[string]any:
+		case map[string]any, []any:
 			if slices.Contains(named, k) {
-				for _, n := range sortedKeys(x) {
-					if s, ok := x[n].(string); ok {
-						a.value(owner, where+"."+k, n, s, "", fixHost)
-					}
-				}
+				a.variables(owner, where+"."+k, k, x)
+			}
+		}
+	}
+	// An input of Visual Studio Code: what is typed, and what without it.
+	if s, ok := m["default"].(string); ok && m["password"] == true {
+		a.value(owner, where, "password", s, "", fixHost)
+	}
+}
+
+// variables looks at variables or headers, whatever the host nests or lists
+// them in: {name: value}, [{"name": name, "value": value}], ["name=value"].
+func (a *audit) variables(owner, where, name string, v any) {
+	switch v := v.(type) {
+	case string:
+		if n, rest, ok := strings.Cut(v, "="); ok && argName.MatchString(n) {
+			a.value(owner, where, n, rest, "", fixHost)
+		} else {
+			a.value(owner, where, name, v, "", fixHost)
+		}
+	case []any:
+		for _, x := range v {
+			a.variables(owner, where, name, x)
+		}
+	case map[string]any:
+		n, named := v["name"].(string)
+		s, valued := v["value"].(string)
+		if named && valued {
+			a.value(owner, where, n, s, "", fixHost)
+			return
+		}
+		for _, k := range sortedKeys(v) {
+			if s, ok := v[k].(string); ok {
+				a.value(owner, where, k, s, "", fixHost)
+			} else {
+				a.variables(owner, where, k, v[k])
 			}
 		}
 	}
