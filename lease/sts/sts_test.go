@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -306,6 +307,37 @@ func TestBadConfig(t *testing.T) {
 	} {
 		if _, err := sts.New(c); err == nil {
 			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// What is sent to the service goes nowhere else: the request holds a token.
+func TestRedirectIsNotFollowed(t *testing.T) {
+	var asked, got atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { got.Add(1) }))
+	defer other.Close()
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}))
+	defer service.Close()
+	read := func(context.Context) (secret.Value, error) { return secret.Text("the-token-of-the-workload"), nil }
+	for _, c := range []sts.Config{{WebIdentity: read}, {AccessKey: read, SecretKey: read}} {
+		c.Endpoint, c.Region = service.URL, "eu-west-1"
+		c.Classes = map[sallyport.Class]sts.Session{sallyport.Read: {Role: "arn:aws:iam::123456789012:role/reader"}}
+		b, err := sts.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err = b.Mint(ctx, leasetest.NewHandle(leasetest.Owner), lease.Spec{Class: sallyport.Read, TTL: time.Minute})
+		cancel()
+		if err == nil || asked.Load() == 0 || got.Load() > 0 {
+			t.Errorf("%v; of %d requests %d went elsewhere", err, asked.Load(), got.Load())
+		}
+		asked.Store(0)
+		if err != nil && strings.Contains(err.Error(), "workload") {
+			t.Error(err)
 		}
 	}
 }
