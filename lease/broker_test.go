@@ -164,7 +164,7 @@ func (b *bench) task() sallyport.ID {
 	b.t.Helper()
 	m := &task.Mandate{
 		V: 1, Domain: "test", Holder: strings.Repeat("A", 43), User: sallyport.Principal{Kind: sallyport.UserKind, ID: "dana@test"}, Agent: sallyport.Principal{Kind: sallyport.AgentKind, ID: "spiffe://test/agent/a"},
-		Purpose: "p", Grants: []task.Grant{{ID: "g", Server: "*", Tool: "*", Class: sallyport.Act, Unlisted: true}}, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond),
+		Purpose: "p", Grants: []task.Grant{{ID: "g", Server: "*", Tool: "*", Class: sallyport.Act, Unlisted: true}}, NotBefore: time.Now().UTC().Truncate(time.Millisecond), Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond),
 	}
 	d, err := m.Digest()
 	if err != nil {

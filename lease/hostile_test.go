@@ -421,3 +421,71 @@ func TestAFullDiskHammersNoBackend(t *testing.T) {
 		t.Errorf("%d leases are known", n)
 	}
 }
+
+// Whatever a task does while it ends: when its end is reported, nothing of it
+// is left, and nobody has a credential of it that may be used.
+func TestI9_TheEndIsTheEnd(t *testing.T) {
+	b, _ := newOdd(t)
+	objects := []string{"a", "b", "c", "d"}
+	classes := []sallyport.Class{sallyport.Read, sallyport.Write, sallyport.Act}
+	for round := range 30 {
+		id := b.task()
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		mine := map[sallyport.ID]*lease.Held{}
+		for w := range 6 {
+			all.Go(func() {
+				for i := range 20 {
+					h, err := b.Acquire(context.Background(), lease.Request{
+						Source: "s", Server: "db", Task: id, Class: classes[(w+i)%3], Grants: []lease.Grant{{Object: objects[i%4], Verbs: []string{"select"}}},
+					})
+					if err != nil {
+						if code := sallyport.CodeOf(err); sallyport.KindOf(err) != sallyport.EForbidden && code != "credential_revoked" {
+							t.Errorf("%s %v", code, err)
+						}
+						continue
+					}
+					mu.Lock()
+					mine[h.ID()] = h
+					mu.Unlock()
+					switch i % 5 {
+					case 1:
+						h.Release()
+					case 3:
+						h.Spoil()
+					case 4:
+						b.EndLease(context.Background(), h.ID(), "an operator")
+					}
+				}
+			})
+		}
+		time.Sleep(time.Duration(round) * time.Millisecond)
+		b.endTask(id)
+		if r := b.EndTask(context.Background(), id, "test"); r.Pending > 0 {
+			t.Fatalf("%+v", r)
+		}
+		mu.Lock()
+		for _, h := range mine {
+			select {
+			case <-h.Done():
+			default:
+				t.Errorf("%s is good after the end of its task", h.ID())
+			}
+		}
+		mu.Unlock()
+		for _, l := range b.Leases() {
+			if l.Task == id && l.State == lease.Active {
+				t.Errorf("%+v", l)
+			}
+		}
+		all.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		if err := b.Settle(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if n := len(b.place.handles()); n > 0 {
+			t.Fatalf("%d are left", n)
+		}
+	}
+}
