@@ -204,7 +204,6 @@ func (g *Gateway) Echoed(ctx context.Context, id sallyport.ID, server string) {
 	_, err := g.endTask(context.WithoutCancel(ctx), id, task.Suspended, "gateway", map[string]any{"code": "secret_echo", "server": server}, false)
 	if err != nil && sallyport.KindOf(err) != sallyport.EConflict {
 		g.log.Error("a task that must be suspended could not be", "task", id, "error", err)
-		g.endLeases(ctx, id, "a server sent one back", false)
 	}
 }
 

@@ -58,6 +58,26 @@ func TestAnEchoWithoutALedger(t *testing.T) {
 	}
 }
 
+// An end that the ledger cannot take is an error, and ends the credentials: a
+// program that holds one would go on.
+func TestAnEndWithoutALedger(t *testing.T) {
+	g, gw := lending(t)
+	id := g.Start(anyTemplate, nil).Task()
+	lent, err := gw.Lend(context.Background(), id, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Store.Close()
+	if _, err := gw.EndTask(context.Background(), id, task.Completed, "test"); err == nil {
+		t.Error("it is said to have ended")
+	}
+	select {
+	case <-lent.Done:
+	case <-time.After(5 * time.Second):
+		t.Error("it is still lent")
+	}
+}
+
 // What a server says after the end of its task makes nothing be remembered of
 // the task for ever.
 func TestEndedTasksAreForgotten(t *testing.T) {

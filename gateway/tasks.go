@@ -128,7 +128,14 @@ func (g *Gateway) endTask(ctx context.Context, id sallyport.ID, to task.State, b
 	end.Receipt, err = g.store.Update(ctx, id, func(state.TaskState) (state.Change, error) {
 		return state.Change{Entry: e, State: to}, nil
 	})
-	if err != nil || to == task.Active {
+	switch {
+	case to == task.Active:
+		return end, err
+	case sallyport.KindOf(err) == sallyport.EConflict || sallyport.KindOf(err) == sallyport.ENotFound:
+		return end, err // it ended before, or never was
+	case err != nil:
+		// It goes on, but with nothing that was minted so far.
+		g.endLeases(ctx, id, "its task could not be ended in the ledger", false)
 		return end, err
 	}
 	if to.Ended() {
