@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -63,5 +64,39 @@ func TestPlantsAreFound(t *testing.T) {
 		if a.servers("f", v, false, nil); len(a.Findings) > 0 {
 			t.Errorf("%s: %v", text, a.Findings)
 		}
+	}
+}
+
+// A file of a project's, which strangers may write, holds the audit up no
+// longer than its size says.
+func TestAuditOfAHostileFile(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"mcpServers": {"s": {"command": "x", "env": {"A": ""`)
+	const n = 200_000
+	for i := range n {
+		fmt.Fprintf(&b, `, "API_KEY_%d": "hunter2-%d"`, i, i)
+	}
+	b.WriteString(`}}}}`)
+	a, err := newAudit(time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	if err := json.Unmarshal([]byte(b.String()), &v); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan int)
+	go func() {
+		a.servers("f", v, false, nil)
+		a.shared()
+		done <- len(a.Findings)
+	}()
+	select {
+	case got := <-done:
+		if got != n {
+			t.Errorf("%d of %d were found", got, n)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it takes more than a minute")
 	}
 }

@@ -103,6 +103,7 @@ type audit struct {
 	Looked   []string  `json:"looked_at"`
 	Skipped  []string  `json:"skipped,omitempty"`
 
+	had   map[finding]bool // Findings: a file of others' may make many
 	now   time.Time
 	older time.Duration
 	known *flow.Vault // the forms of keys that their issuers gave them
@@ -124,14 +125,15 @@ type program struct {
 }
 
 func newAudit(now time.Time, older time.Duration) (*audit, error) {
-	a := &audit{Findings: []finding{}, Looked: []string{}, now: now, older: older, known: flow.NewVault(""), key: make([]byte, 32), places: map[[sha256.Size]byte][]place{}}
+	a := &audit{Findings: []finding{}, had: map[finding]bool{}, Looked: []string{}, now: now, older: older, known: flow.NewVault(""), key: make([]byte, 32), places: map[[sha256.Size]byte][]place{}}
 	_, err := rand.Read(a.key)
 	return a, err
 }
 
 func (a *audit) add(where, what, why, fix string) {
 	f := finding{shown(where), shown(what), shown(why), shown(fix)}
-	if !slices.Contains(a.Findings, f) {
+	if !a.had[f] {
+		a.had[f] = true
 		a.Findings = append(a.Findings, f)
 	}
 }
