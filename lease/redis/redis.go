@@ -36,9 +36,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/gomodule/redigo/redis"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/lease"
@@ -110,7 +108,7 @@ func always(c sallyport.Class) []string {
 // Backend mints users at one Redis, of one node or more.
 type Backend struct {
 	cfg   Config
-	nodes []*redis.Client
+	nodes []*redis.Pool
 }
 
 // timeout bounds one command where the context does not.
@@ -143,22 +141,52 @@ func New(c Config) (*Backend, error) {
 			}
 		}
 	}
-	// The client library has one logger for a process, on standard error; what it
-	// would say comes back as errors.
-	redis.SetLogger(&logging.VoidLogger{})
 	b := &Backend{cfg: c}
 	for _, addr := range c.Addresses {
-		b.nodes = append(b.nodes, redis.NewClient(&redis.Options{
-			Addr: addr, TLSConfig: c.TLS, Protocol: 2, PoolSize: 4, ConnMaxIdleTime: time.Minute,
-			CredentialsProviderContext: b.root, ContextTimeoutEnabled: true,
-			DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
-			// The broker tries again, and says so.
-			MaxRetries: -1, DialerRetries: 1,
-			DisableIdentity:          true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		}))
+		b.nodes = append(b.nodes, &redis.Pool{
+			MaxIdle: poolSize, MaxActive: poolSize, Wait: true, IdleTimeout: time.Minute,
+			DialContext: func(ctx context.Context) (redis.Conn, error) { return b.dial(ctx, addr) },
+			// A server that was started again has closed what is kept here.
+			TestOnBorrowContext: func(ctx context.Context, c redis.Conn, _ time.Time) error {
+				_, err := redis.DoContext(c, ctx, "PING")
+				return err
+			},
+		})
 	}
 	return b, nil
+}
+
+// poolSize is how many connections there are to a node at most.
+const poolSize = 4
+
+func (b *Backend) dial(ctx context.Context, addr string) (redis.Conn, error) {
+	password, err := b.cfg.Password(ctx)
+	if err != nil {
+		return nil, err
+	}
+	network := "tcp"
+	if strings.HasPrefix(addr, "/") {
+		network = "unix"
+	}
+	opts := []redis.DialOption{
+		redis.DialConnectTimeout(timeout), redis.DialTLSHandshakeTimeout(timeout), redis.DialReadTimeout(timeout), redis.DialWriteTimeout(timeout),
+	}
+	if b.cfg.TLS != nil {
+		opts = append(opts, redis.DialUseTLS(true), redis.DialTLSConfig(b.cfg.TLS))
+	}
+	conn, err := redis.DialContext(ctx, network, addr, opts...)
+	if err != nil {
+		return nil, err
+	}
+	as := []any{password.UnsafeString()}
+	if b.cfg.User != "" {
+		as = append([]any{b.cfg.User}, as...)
+	}
+	// The library's own way of signing in knows no context.
+	if _, err := redis.DoContext(conn, ctx, "AUTH", as...); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 // Close closes the connections.
@@ -170,22 +198,25 @@ func (b *Backend) Close() error {
 	return errors.Join(errs...)
 }
 
-func (b *Backend) root(ctx context.Context) (string, string, error) {
-	v, err := b.cfg.Password(ctx)
-	if err != nil {
-		return "", "", err
-	}
-	return b.cfg.User, v.UnsafeString(), nil
-}
+// acl runs an ACL command at one node.
+type acl func(args ...any) (any, error)
 
 // each does something at every node at once, so that one that is down keeps
 // none of the others from it, and fails if it fails at one.
-func (b *Backend) each(doing string, f func(*redis.Client) error) error {
+func (b *Backend) each(ctx context.Context, doing string, f func(acl) error) error {
 	errs := make([]error, len(b.nodes))
 	var wg sync.WaitGroup
 	for i, n := range b.nodes {
 		wg.Go(func() {
-			if err := f(n); err != nil {
+			err := func() error {
+				conn, err := n.GetContext(ctx)
+				if err != nil {
+					return err
+				}
+				defer conn.Close()
+				return f(func(args ...any) (any, error) { return redis.DoContext(conn, ctx, "ACL", args...) })
+			}()
+			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", b.cfg.Addresses[i], err)
 			}
 		})
@@ -207,16 +238,15 @@ func (b *Backend) Mint(ctx context.Context, h lease.Handle, s lease.Spec) (lease
 	password := rand.Text() // 130 bits: its hash without a salt says nothing
 	sum := sha256.Sum256([]byte(password))
 	// reset leaves every channel where acl-pubsub-default is allchannels.
-	args := []any{"ACL", "SETUSER", string(h), "reset", "resetchannels", "on", "#" + hex.EncodeToString(sum[:])}
+	args := []any{"SETUSER", string(h), "reset", "resetchannels", "on", "#" + hex.EncodeToString(sum[:])}
 	for _, rule := range slices.Concat(keys, prefixed("&", b.cfg.Channels), b.rules(s.Class)) {
 		args = append(args, rule)
 	}
-	if err := b.each("making the user", func(n *redis.Client) error {
-		_, err := n.Pipelined(ctx, func(p redis.Pipeliner) error {
-			p.Do(ctx, "ACL", "DELUSER", string(h))
-			p.Do(ctx, args...)
-			return nil
-		})
+	if err := b.each(ctx, "making the user", func(run acl) error {
+		if _, err := run("DELUSER", string(h)); err != nil {
+			return err
+		}
+		_, err := run(args...)
 		return err
 	}); err != nil {
 		return lease.Minted{}, err
@@ -240,32 +270,33 @@ func (b *Backend) Widen(ctx context.Context, h lease.Handle, s lease.Spec) error
 	if err != nil {
 		return err
 	}
-	return b.each("widening the user", func(n *redis.Client) error {
+	return b.each(ctx, "widening the user", func(run acl) error {
 		// SETUSER would make the user where it is gone.
-		if err := n.Do(ctx, "ACL", "GETUSER", string(h)).Err(); err != nil {
-			if errors.Is(err, redis.Nil) {
-				return errors.New("there is no such user any more")
-			}
+		switch user, err := run("GETUSER", string(h)); {
+		case err != nil:
 			return err
+		case user == nil:
+			return errors.New("there is no such user any more")
 		}
-		args := []any{"ACL", "SETUSER", string(h)}
+		args := []any{"SETUSER", string(h)}
 		for _, k := range keys {
 			args = append(args, k)
 		}
-		return n.Do(ctx, args...).Err()
+		_, err := run(args...)
+		return err
 	})
 }
 
 // Revoke deletes the user; the server closes its connections.
 func (b *Backend) Revoke(ctx context.Context, h lease.Handle, _ lease.Kept) error {
-	return b.each("deleting the user", func(n *redis.Client) error {
-		if err := n.Do(ctx, "ACL", "DELUSER", string(h)).Err(); err != nil {
+	return b.each(ctx, "deleting the user", func(run acl) error {
+		if _, err := run("DELUSER", string(h)); err != nil {
 			return err
 		}
 		// Had anybody saved the users since it was minted, the ACL file would
 		// bring it back. Also if there was no user to delete: an earlier try
 		// may have ended between the two.
-		err := n.Do(ctx, "ACL", "SAVE").Err()
+		_, err := run("SAVE")
 		if err != nil && strings.Contains(err.Error(), "not configured to use an ACL file") {
 			return nil
 		}
@@ -277,8 +308,8 @@ func (b *Backend) Revoke(ctx context.Context, h lease.Handle, _ lease.Kept) erro
 func (b *Backend) List(ctx context.Context, o lease.Owner) ([]lease.Handle, error) {
 	var mu sync.Mutex
 	var found []lease.Handle
-	err := b.each("listing users", func(n *redis.Client) error {
-		names, err := n.Do(ctx, "ACL", "USERS").StringSlice()
+	err := b.each(ctx, "listing users", func(run acl) error {
+		names, err := redis.Strings(run("USERS"))
 		mu.Lock()
 		defer mu.Unlock()
 		for _, name := range names {
