@@ -201,9 +201,27 @@ func configError(path, text string, err error) error {
 	}
 	e.Text = fmt.Sprintf("%s:%d:%d: %s", path, line, col, msg)
 	if lines := strings.Split(text, "\n"); line >= 1 && line <= len(lines) {
-		e.Text += "\n" + sallyport.Underline(lines[line-1], col, utf8.RuneCountInString(strings.TrimSpace(t.Value)))
+		value := strings.TrimSpace(t.Value)
+		said := ""
+		if value != "" && strings.Contains(msg, value) {
+			said = value // what the error says anyway
+		}
+		e.Text += "\n" + sallyport.Underline(veiled(lines[line-1], said), col, utf8.RuneCountInString(value))
 	}
 	return e
+}
+
+var word = regexp.MustCompile(`[^\s{}\[\],"']{8,}`)
+
+// veiled hides the values of a line that are long enough for a secret: what an
+// error writes ends in journals and tickets. Keys, and said, stay.
+func veiled(line, said string) string {
+	return word.ReplaceAllStringFunc(line, func(w string) string {
+		if strings.HasSuffix(w, ":") || w == said {
+			return w
+		}
+		return strings.Repeat("*", utf8.RuneCountInString(w))
+	})
 }
 
 // quoted finds the only value of a file that an error quotes: the YAML reader
