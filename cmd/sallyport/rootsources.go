@@ -140,9 +140,12 @@ func (v *VaultConfig) client(c *Config, field string, source func(field, ref str
 	return client, nil
 }
 
+// maxRefName bounds the name in env: and systemd:.
+const maxRefName = 128
+
 var (
-	envName        = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-	credentialName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	envName        = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	credentialName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 )
 
 // rootSource reads a reference to a root credential. What is no reference is
@@ -155,14 +158,14 @@ func (c *Config) rootSource(field, ref string, vaultClient func() (*vault.Client
 	switch {
 	case ref == "":
 		return refuse("it is missing", field[strings.LastIndexByte(field, '.')+1:]+": env:NAME, file:PATH, systemd:NAME or vault:PATH#FIELD")
-	case ok && scheme == "env" && envName.MatchString(rest):
+	case ok && scheme == "env" && len(rest) <= maxRefName && envName.MatchString(rest):
 		read := func(context.Context) (secret.Value, error) { return fromEnv(field, rest) }
 		return atStart(refuse, read, "set it for the gateway, or write file:PATH")
 	case ok && scheme == "file" && rest != "":
 		path := c.resolve(rest)
 		read := func(context.Context) (secret.Value, error) { return fromFile(field, path, true) }
 		return atStart(refuse, read, "write the secret to it, then chmod 600 "+path)
-	case ok && scheme == "systemd" && credentialName.MatchString(rest):
+	case ok && scheme == "systemd" && len(rest) <= maxRefName && credentialName.MatchString(rest):
 		read := func(context.Context) (secret.Value, error) {
 			dir := os.Getenv("CREDENTIALS_DIRECTORY")
 			if dir == "" {

@@ -85,9 +85,9 @@ type Backend struct {
 }
 
 var (
-	repository = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
-	appID      = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	permission = regexp.MustCompile(`^[a-z_]{1,64}$`)
+	repository = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+	appID      = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+	permission = regexp.MustCompile(`^[a-z_]+$`)
 )
 
 // New makes a Backend. Nothing is sent before the first use.
@@ -99,7 +99,7 @@ func New(c Config) (*Backend, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
 		return nil, errors.New("api: it is not an https URL without a user")
-	case !appID.MatchString(c.App):
+	case len(c.App) > 64 || !appID.MatchString(c.App):
 		return nil, errors.New("app: the client id of the App is needed")
 	case c.Installation <= 0:
 		return nil, errors.New("installation: its id is needed")
@@ -109,7 +109,7 @@ func New(c Config) (*Backend, error) {
 		return nil, errors.New("permissions: at least one class needs some")
 	}
 	for _, r := range c.Repositories {
-		if !repository.MatchString(r) {
+		if len(r) > 100 || !repository.MatchString(r) {
 			return nil, fmt.Errorf("repositories: %q is not the name of one, without its owner", r)
 		}
 	}
@@ -118,7 +118,7 @@ func New(c Config) (*Backend, error) {
 			return nil, fmt.Errorf("permissions: %s has none, which would be all that the App has", class)
 		}
 		for name, level := range of {
-			if !permission.MatchString(name) || level != "read" && level != "write" && level != "admin" {
+			if len(name) > 64 || !permission.MatchString(name) || level != "read" && level != "write" && level != "admin" {
 				return nil, fmt.Errorf("permissions: %s: %s is read, write or admin", class, name)
 			}
 			if class == sallyport.Read && level != "read" {

@@ -79,7 +79,9 @@ type Backend struct {
 }
 
 // A name as the API takes it for namespaces and service accounts (RFC 1123).
-var name = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+var name = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+
+const maxName = 253
 
 // New checks the config and reads CAFile. The API server is first asked by
 // Mint, Revoke and List.
@@ -89,7 +91,7 @@ func New(c Config) (*Backend, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "":
 		return nil, errors.New("kubernetes: the API server's address is no URL of a host")
-	case !name.MatchString(c.Namespace):
+	case len(c.Namespace) > maxName || !name.MatchString(c.Namespace):
 		return nil, fmt.Errorf("kubernetes: %q is no namespace", c.Namespace)
 	case cert == (c.Token != nil) || !cert && (c.ClientCert != nil || c.ClientKey != nil):
 		return nil, errors.New("kubernetes: either a token is needed, or a client certificate and its key")
@@ -101,7 +103,7 @@ func New(c Config) (*Backend, error) {
 	}
 	classOf := map[string]sallyport.Class{}
 	for class, account := range c.ServiceAccounts {
-		if !name.MatchString(account) {
+		if len(account) > maxName || !name.MatchString(account) {
 			return nil, fmt.Errorf("kubernetes: class %s: %q is no service account", class, account)
 		}
 		if other, ok := classOf[account]; ok {
