@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -444,6 +445,7 @@ func (a *app) resetUser(ctx context.Context, user, by string) error {
 func (a *app) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	go debug.FreeOSMemory() // what the start needed
 	if err := a.event(ctx, "start"); err != nil {
 		return err
 	}

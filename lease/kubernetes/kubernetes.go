@@ -114,6 +114,7 @@ func New(c Config) (*Backend, error) {
 	c.ServiceAccounts = maps.Clone(c.ServiceAccounts)
 	b := &Backend{c: c, base: strings.TrimSuffix(u.String(), "/") + "/api/v1/namespaces/" + c.Namespace}
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil // a credential goes to the address of the config, and through nobody else
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	t.MaxIdleConnsPerHost = 8
 	if c.CAFile != "" {

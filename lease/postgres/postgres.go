@@ -30,10 +30,14 @@ import (
 
 const name = "postgres"
 
-// Heir owns what a lease has made and left behind. It is made when something
-// is left for the first time, and can do nothing: were it the administrator, a
-// function or a view of the lease would run with his rights.
-const Heir = "sallyport_heir"
+// Heir is the role that owns what a lease has made and left behind. It is made
+// when there is something, and can do nothing: were it the administrator, a
+// function or a view of the lease would run with his rights; were it one for
+// all leases, with those over what the others have left.
+func Heir(h lease.Handle) string {
+	_, id, _ := strings.Cut(string(h.ID()), "_")
+	return "sallyport_heir_" + id
+}
 
 // Config says which server, and what a class may do there.
 type Config struct {

@@ -16,7 +16,7 @@ import (
 )
 
 // Revoke takes the role's login away, ends its sessions and drops it. What it
-// owns goes to Heir; what it was granted is taken back in every database
+// owns goes to its Heir; what it was granted is taken back in every database
 // where there is something. It returns when the sessions are gone.
 func (b *Backend) Revoke(ctx context.Context, h lease.Handle, _ lease.Kept) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
@@ -307,7 +307,7 @@ func cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (str
 	sql.Reset()
 	sql.WriteString(lockObjects(locks) + revokes)
 	if p.owns {
-		made, err := heir(ctx, conn)
+		made, err := heir(ctx, conn, h)
 		if err == nil {
 			made, err = handOver(ctx, conn, h, made)
 		}
@@ -315,7 +315,7 @@ func cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (str
 			return "", err
 		}
 		sql.WriteString(made)
-		fmt.Fprintf(&sql, "REASSIGN OWNED BY %s TO %s;\n", ident(string(h)), ident(Heir))
+		fmt.Fprintf(&sql, "REASSIGN OWNED BY %s TO %s;\n", ident(string(h)), ident(Heir(h)))
 	}
 	fmt.Fprintf(&sql, "DROP OWNED BY %s;\n", ident(string(h)))
 	return sql.String(), nil
@@ -326,10 +326,10 @@ func cleaning(ctx context.Context, conn *pgx.Conn, h lease.Handle, p place) (str
 // (max_locks_per_transaction) could not be dropped.
 const fewTables = 200
 
-// handOver gives Heir what tables the role has beyond those, a few at a time.
+// handOver gives its Heir what tables the role has beyond those, a few at a time.
 // Temporary tables of a session that could not drop as many are dropped, which
 // only a superuser and autovacuum can. made
-// makes Heir; what is left to do of it is returned.
+// makes the Heir; what is left to do of it is returned.
 func handOver(ctx context.Context, conn *pgx.Conn, h lease.Handle, made string) (string, error) {
 	const tables = `FROM pg_shdepend s JOIN pg_class c ON c.oid = s.objid
 		WHERE s.classid = 'pg_class'::regclass AND s.deptype = 'o' AND s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = '%s')
@@ -349,7 +349,7 @@ func handOver(ctx context.Context, conn *pgx.Conn, h lease.Handle, made string) 
 	err := exec(ctx, conn, `DO $$ DECLARE t regclass; temporary bool; n int := 0; BEGIN
 		FOR t, temporary IN SELECT c.oid, c.relpersistence = 't' `+from+` LOOP
 			IF temporary THEN EXECUTE format('DROP TABLE IF EXISTS %s CASCADE', t);
-			ELSE EXECUTE format('ALTER TABLE %s OWNER TO `+ident(Heir)+`', t); END IF;
+			ELSE EXECUTE format('ALTER TABLE %s OWNER TO `+ident(Heir(h))+`', t); END IF;
 			n := n + 1;
 			IF n % 20 = 0 THEN COMMIT; END IF;
 		END LOOP; END $$`)
@@ -359,21 +359,23 @@ func handOver(ctx context.Context, conn *pgx.Conn, h lease.Handle, made string) 
 	return "", nil
 }
 
-// heir writes what makes Heir, if it is not there, and the administrator a
-// member of it. A role of that name that could do something is not used.
-func heir(ctx context.Context, conn *pgx.Conn) (string, error) {
+// heir writes what makes a lease's Heir, if it is not there, and the
+// administrator a member of it. A role of that name that could do something is
+// not used.
+func heir(ctx context.Context, conn *pgx.Conn, h lease.Handle) (string, error) {
+	name := Heir(h)
 	var powerful, member bool
 	err := conn.QueryRow(ctx, `SELECT rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
-			OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid), pg_has_role(r.oid, 'USAGE') FROM pg_roles r WHERE rolname = $1`, Heir).Scan(&powerful, &member)
+			OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid), pg_has_role(r.oid, 'USAGE') FROM pg_roles r WHERE rolname = $1`, name).Scan(&powerful, &member)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return fmt.Sprintf("CREATE ROLE %s NOLOGIN; COMMENT ON ROLE %s IS 'owns what leases have left behind'; GRANT %s TO CURRENT_USER;\n", ident(Heir), ident(Heir), ident(Heir)), nil
+		return fmt.Sprintf("CREATE ROLE %[1]s NOLOGIN; COMMENT ON ROLE %[1]s IS %[2]s; GRANT %[1]s TO CURRENT_USER;\n", ident(name), literal("owns what lease "+string(h)+" has left behind")), nil
 	case err != nil:
 		return "", err
 	case powerful:
-		return "", fmt.Errorf("the role %s can log in or do more than own what leases have left behind", Heir)
+		return "", fmt.Errorf("the role %s can log in or do more than own what a lease has left behind", name)
 	case !member:
-		return fmt.Sprintf("GRANT %s TO CURRENT_USER;\n", ident(Heir)), nil
+		return fmt.Sprintf("GRANT %s TO CURRENT_USER;\n", ident(name)), nil
 	}
 	return "", nil
 }
