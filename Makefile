@@ -51,6 +51,7 @@ conformance:
 
 bench: build
 	@bin/sallyport bench
+	@$(GO) test ./lease/... ./cmd/sallyport -run '^$$' -bench 'Lease|Postgres|MySQL|Redis|RabbitMQ|SSH|STS|Kubernetes|OAuth|GitHub|Vault|Static' -benchtime 50x | grep ^Benchmark
 
 clean:
 	rm -rf bin var .cache
