@@ -143,7 +143,12 @@ func (f *Fixture) life(t *testing.T) {
 		wait = f.Refused
 	}
 	if truth.Revoke == lease.None {
-		if refused = "at its expiry"; r.Expiring+r.Standing != 1 {
+		if truth.Standing {
+			refused = "never: a standing key"
+		} else {
+			refused = "at its expiry"
+		}
+		if r.Expiring+r.Standing != 1 {
 			t.Errorf("%+v", r)
 		}
 	} else {
