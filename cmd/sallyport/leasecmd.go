@@ -55,7 +55,7 @@ func leaseCommand(e *env) *cobra.Command {
 	}
 	list.Flags().StringVar(&of, "task", "", "only those of one task")
 	show := &cobra.Command{
-		Use: "show LEASE", Short: "Show one credential's life, from the ledger", Args: cobra.ExactArgs(1),
+		Use: "show LEASE", Short: "Show one credential that lives or is not gone yet", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := sallyport.ParseID(sallyport.LeaseID, args[0])
 			if err != nil {
