@@ -5,11 +5,13 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/catalog"
 	"github.com/sallyport-dev/sallyport/flow"
 	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/secret"
 	"github.com/sallyport-dev/sallyport/task"
 )
 
@@ -131,9 +133,10 @@ func widest(m *task.Mandate, server string) sallyport.Class {
 	return c
 }
 
-// Live returns the secrets of the task's leases (kind "credential"), those
-// that ended a moment ago among them, and a number that changes with them.
-// The agent must not read any of them.
+// Live returns the secrets of the task's leases (kind CredentialKind), those
+// that ended a moment ago among them, those of other tasks at the same servers
+// (OthersKind), and a number that changes with them. The agent must not read
+// any of them.
 func (g *Gateway) Live(id sallyport.ID) ([]Secret, uint64) {
 	if g.leases == nil {
 		return nil, 0
@@ -147,39 +150,58 @@ type secrets struct {
 	mu   sync.Mutex
 	by   map[sallyport.ID]alive
 	full int // so many are looked through for tasks that are over
+
+	number uint64 // the last that was given
 }
 
 type alive struct {
-	secrets []Secret
-	changes uint64
+	secrets  []Secret
+	number   uint64 // that Live returns
+	own, all uint64 // of the broker, when it was asked
+	at       time.Time
 }
+
+// othersAfter is how late a new credential of another task may be looked for.
+const othersAfter = time.Second
 
 func (s *secrets) of(id sallyport.ID, b *lease.Broker) ([]Secret, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, known := s.by[id]
-	if n := b.Changes(id); !known || n != a.changes {
-		cs, n := b.Live(id)
-		if n == 0 {
-			delete(s.by, id)
-			return nil, 0
-		}
-		if !known && len(s.by) >= s.full {
-			maps.DeleteFunc(s.by, func(id sallyport.ID, _ alive) bool { return b.Changes(id) == 0 })
-			s.full = 2*len(s.by) + 64
-		}
-		a = alive{changes: n}
+	own, all := b.Changes(id)
+	switch {
+	case own == 0:
+		delete(s.by, id)
+		return nil, 0
+	case known && own == a.own && (all == a.all || time.Since(a.at) < othersAfter):
+		return a.secrets, a.number
+	}
+	if !known && len(s.by) >= s.full {
+		maps.DeleteFunc(s.by, func(id sallyport.ID, _ alive) bool { own, _ := b.Changes(id); return own == 0 })
+		s.full = 2*len(s.by) + 64
+	}
+	mine, others := b.Live(id)
+	s.number++
+	a = alive{number: s.number, own: own, all: all, at: time.Now()}
+	var seen []secret.Value
+	add := func(kind string, cs []*lease.Credential) {
 		for _, c := range cs {
 			for _, v := range c.Secrets {
-				a.secrets = append(a.secrets, flow.SecretOf(CredentialKind, v))
+				// Tasks share a standing key, which is each one's own.
+				if !slices.ContainsFunc(seen, v.Equal) {
+					seen = append(seen, v)
+					a.secrets = append(a.secrets, flow.SecretOf(kind, v))
+				}
 			}
 		}
-		if s.by == nil {
-			s.by = map[sallyport.ID]alive{}
-		}
-		s.by[id] = a
 	}
-	return a.secrets, a.changes
+	add(CredentialKind, mine)
+	add(OthersKind, others)
+	if s.by == nil {
+		s.by = map[sallyport.ID]alive{}
+	}
+	s.by[id] = a
+	return a.secrets, a.number
 }
 
 func (s *secrets) remove(id sallyport.ID) {
@@ -191,6 +213,18 @@ func (s *secrets) remove(id sallyport.ID) {
 // CredentialKind is what stands in the place of a credential that was taken
 // out of a result.
 const CredentialKind = "credential"
+
+// OthersKind is that of a credential of another task.
+const OthersKind = "others-credential"
+
+// Exposed is told that a server showed a task the credential of another. It was
+// taken out; the others' credentials at that server end, and they get new ones.
+func (g *Gateway) Exposed(id sallyport.ID, server string) {
+	g.log.Error("ALARM: a server showed one task the credential of another; the credentials there are revoked", "task", id, "server", server)
+	if g.leases != nil {
+		g.leases.EndServer(server, id, "the server showed it to another task")
+	}
+}
 
 // Begun stands before the kind of what only looks like the beginning of a
 // secret, at the end of a text.

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -104,5 +105,56 @@ func TestEndedTasksAreForgotten(t *testing.T) {
 	}
 	if n := gateway.Remembered(gw); n != 1 {
 		t.Errorf("%d tasks are remembered", n)
+	}
+}
+
+// A server that shows one task what another sent it shows no credential: those
+// of other tasks at the same server are looked for too, and end when one is
+// shown.
+func TestI11_TheCredentialOfAnotherTask(t *testing.T) {
+	g, gw := lending(t)
+	mine, theirs := g.Start(anyTemplate, nil).Task(), g.Start(anyTemplate, nil).Task()
+	if s, _ := gw.Live(mine); len(s) != 0 {
+		t.Fatalf("%v", s)
+	}
+	own, err := gw.Lend(context.Background(), mine, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := gw.Live(mine); len(s) != 1 {
+		t.Fatalf("%v", s)
+	}
+	other, err := gw.Lend(context.Background(), theirs, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := func() (out []string) {
+		s, _ := gw.Live(mine)
+		for _, v := range s {
+			out = append(out, v.Kind)
+		}
+		return out
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for !slices.Equal(kinds(), []string{gateway.CredentialKind, gateway.OthersKind}) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%v are looked for", kinds())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	gw.Exposed(mine, "db")
+	select {
+	case <-other.Done:
+	case <-time.After(5 * time.Second):
+		t.Error("what was shown is still lent")
+	}
+	select {
+	case <-own.Done:
+		t.Error("the task that it was shown to lost its own")
+	default:
+	}
+	again, err := gw.Lend(context.Background(), theirs, "db")
+	if err != nil || again.Lease == other.Lease {
+		t.Errorf("the other task gets %v, %v", again, err)
 	}
 }

@@ -326,24 +326,56 @@ func (b *Broker) Leases() []Lease {
 // look.
 func (l Lease) Stuck() bool { return l.State == Revoking && l.Attempts >= stuckAfter }
 
+// maxOthers bounds how many credentials of other tasks are looked for in what
+// a server says, the newest first.
+const maxOthers = 64
+
 // Live returns the secrets of a task's credentials, those that live, those that
-// only expire and those that lived a moment ago, and a number that changes with
-// them and never comes back.
-func (b *Broker) Live(task sallyport.ID) ([]*Credential, uint64) {
+// only expire and those that lived a moment ago; and of what other tasks have
+// at the same servers: a server may show one task what another has sent it.
+func (b *Broker) Live(task sallyport.ID) (own, others []*Credential) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var out []*Credential
+	servers := map[string]bool{}
 	for l := range b.byTask[task] {
-		out = append(out, &Credential{Secrets: l.looked.Secrets})
+		own = append(own, &Credential{Secrets: l.looked.Secrets})
+		servers[l.Server] = true
 	}
-	return out, b.changes[task]
+	var at []*live
+	for _, l := range b.byID {
+		if l.Task != task && servers[l.Server] && len(l.looked.Secrets) > 0 {
+			at = append(at, l)
+		}
+	}
+	slices.SortFunc(at, func(x, y *live) int { return y.Made.Compare(x.Made) })
+	for _, l := range at[:min(len(at), maxOthers)] {
+		others = append(others, &Credential{Secrets: l.looked.Secrets})
+	}
+	return own, others
 }
 
-// Changes is the number that Live returns, without the rest.
-func (b *Broker) Changes(task sallyport.ID) uint64 {
+// Changes are a number that changes with the leases of a task, 0 where it has
+// none, and one that changes with any lease. None comes twice.
+func (b *Broker) Changes(task sallyport.ID) (own, all uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.changes[task]
+	return b.changes[task], b.change
+}
+
+// EndServer takes back what other tasks than one have at a server, without
+// waiting for it.
+func (b *Broker) EndServer(server string, but sallyport.ID, why string) {
+	b.mu.Lock()
+	var ls []*live
+	for _, l := range b.byID {
+		if l.Server == server && l.Task != but && (l.State == Active || l.State == Intended) {
+			ls = append(ls, l)
+		}
+	}
+	b.mu.Unlock()
+	for _, l := range ls {
+		b.end(l, why)
+	}
 }
 
 // SourceInfo is a source as lists show it.

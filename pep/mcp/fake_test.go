@@ -78,6 +78,13 @@ func (g *fakeGate) keep(secrets ...string) {
 	}
 }
 
+// Exposed is noted like an echo, with a word before it.
+func (g *fakeGate) Exposed(task sallyport.ID, server string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.echoed = append(g.echoed, "exposed to "+string(task)+" "+server)
+}
+
 func (g *fakeGate) Echoed(_ context.Context, task sallyport.ID, server string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

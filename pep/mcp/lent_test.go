@@ -137,6 +137,31 @@ func TestStreamEndsWithItsCredential(t *testing.T) {
 	}
 }
 
+// What a server shows of another task's credential is taken out too, and the
+// gateway is told which server it was. The task that read it did nothing.
+func TestExposedCredential(t *testing.T) {
+	theirs := "token-of-another-task-8c1f"
+	lent, _ := lentOf(map[string]string{"token": aToken}, nil)
+	o := newOffice(t)
+	g := &fakeGate{}
+	g.always(lent)
+	var l logged
+	answer := write("application/json", `{"jsonrpc":"2.0","id":5,"result":{"content":[{"type":"text","text":"log: GET / `+theirs+`"}]}}`)
+	_, base := serve(t, g, l.into, Server{Name: "one", URL: answering(t, answer), Inject: &Inject{Header: map[string]string{"Authorization": "Bearer {token}"}}})
+	g.mu.Lock()
+	g.number++
+	g.secrets = []gateway.Secret{gateway.NewSecret(gateway.CredentialKind, aToken), gateway.NewSecret(gateway.OthersKind, theirs)}
+	g.mu.Unlock()
+	p := newParty(t, g, o, base)
+	_, b := p.send("POST", base+"/mcp/one", legacyCall)
+	if text := string(b) + l.text(); strings.Contains(text, theirs) || !strings.Contains(text, "[redacted:"+gateway.OthersKind+"]") {
+		t.Errorf("%s", text)
+	}
+	if got := g.echoes(); !slices.Equal(got, []string{"exposed to " + string(p.task) + " one"}) {
+		t.Errorf("%v", got)
+	}
+}
+
 // An echo does not bring a credential to the agent: not in any answer, error,
 // event or header, in any spelling; and the gateway learns of each.
 func TestEchoedCredential(t *testing.T) {

@@ -45,6 +45,7 @@ type Gate interface {
 	Lend(ctx context.Context, task sallyport.ID, server string) (*gateway.Lent, error)
 	Live(task sallyport.ID) ([]gateway.Secret, uint64)
 	Echoed(ctx context.Context, task sallyport.ID, server string)
+	Exposed(task sallyport.ID, server string)
 }
 
 // Config is what a Handler needs. Gateway, Public and Servers must be set.

@@ -132,7 +132,10 @@ func (c *cleaner) found(kinds []string) {
 	slices.Sort(kinds)
 	kinds = slices.Compact(kinds)
 	c.h.Log.Warn("mcp: secrets were taken out of what a server sent", "server", c.srv.Name, "task", c.room.task, "kinds", strings.Join(kinds, ", "))
-	begun := slices.Contains(kinds, gateway.Begun+gateway.CredentialKind) || slices.Contains(kinds, gateway.Begun+standingKind)
+	if slices.Contains(kinds, gateway.OthersKind) {
+		c.h.Gateway.Exposed(c.room.task, c.srv.Name)
+	}
+	begun := slices.Contains(kinds, gateway.Begun+gateway.CredentialKind) || slices.Contains(kinds, gateway.Begun+gateway.OthersKind) || slices.Contains(kinds, gateway.Begun+standingKind)
 	if c.room.task != "" && (slices.Contains(kinds, gateway.CredentialKind) || begun && c.room.guessed()) {
 		c.h.Gateway.Echoed(c.h.ctx, c.room.task, c.srv.Name)
 	}
