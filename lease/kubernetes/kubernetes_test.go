@@ -88,7 +88,7 @@ func fixture(k *sallyporttest.Kubernetes, b *kubernetes.Backend) leasetest.Fixtu
 		return nil
 	}
 	return leasetest.Fixture{
-		Backend: b, Refused: 15 * time.Second,
+		Backend: b, Refused: time.Minute,
 		Read:  func(_ context.Context, c lease.Credential) error { return want(get(k, c), http.StatusOK) },
 		Write: func(_ context.Context, c lease.Credential) error { return want(put(k, c), http.StatusCreated) },
 	}
@@ -132,31 +132,56 @@ func revoke(t *testing.T, b *kubernetes.Backend, h lease.Handle) {
 	}
 }
 
-// What RBAC refuses is 403; what is revoked is 401: at once where the API
-// server has not seen the token, within ten seconds where it has.
+// refuses waits until the API server refuses a token, and says how long it
+// took. Its memory is 10 s; what a busy machine adds has no bound.
+func refuses(t *testing.T, k *sallyporttest.Kubernetes, c lease.Credential) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for {
+		status := get(k, c)
+		if status == http.StatusUnauthorized {
+			return time.Since(start)
+		}
+		if status != http.StatusOK || time.Since(start) > time.Minute {
+			t.Errorf("revoked: %d after %v", status, time.Since(start))
+			return 0
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// What RBAC refuses is 403; what is revoked is 401: as soon as the API server
+// has seen the deletion where it never checked the token, and within ten
+// seconds where it has.
 func refused(t *testing.T, k *sallyporttest.Kubernetes, b *kubernetes.Backend) {
-	h, unused := leasetest.NewHandle(leasetest.Owner), leasetest.NewHandle(leasetest.Owner)
-	got, never := mint(t, b, h, sallyport.Read), mint(t, b, unused, sallyport.Read)
+	h := leasetest.NewHandle(leasetest.Owner)
+	got := mint(t, b, h, sallyport.Read)
 	if left := time.Until(got.Expires); left < 9*time.Minute || left > 11*time.Minute {
 		t.Errorf("a minute was asked for, and it expires in %v", left)
 	}
 	if r, w := get(k, got.Credential), put(k, got.Credential); r != http.StatusOK || w != http.StatusForbidden {
 		t.Errorf("a reader reads %d and writes %d", r, w)
 	}
-	revoke(t, b, unused)
-	if status := get(k, never.Credential); status != http.StatusUnauthorized {
-		t.Errorf("revoked before it was used: %d", status)
+	// The server reads deletions from its own watch, a little behind. A token
+	// that is asked about in between is remembered, so each is asked about once.
+	for wait := 20 * time.Millisecond; ; wait *= 2 {
+		unused := leasetest.NewHandle(leasetest.Owner)
+		never := mint(t, b, unused, sallyport.Read)
+		revoke(t, b, unused)
+		time.Sleep(wait)
+		status := get(k, never.Credential)
+		if status == http.StatusUnauthorized {
+			break
+		}
+		if wait > 5*time.Second {
+			t.Errorf("revoked before it was used: %d after %v", status, wait)
+			break
+		}
 	}
 	events, stop := k.Watch(tokenOf(got.Credential), namespace+"/configmaps?watch=true")
 	defer stop()
 	revoke(t, b, h)
-	start, status := time.Now(), 0
-	for status = get(k, got.Credential); status == http.StatusOK && time.Since(start) < 20*time.Second; status = get(k, got.Credential) {
-		time.Sleep(50 * time.Millisecond)
-	}
-	if status != http.StatusUnauthorized {
-		t.Errorf("revoked: %d after %v", status, time.Since(start))
-	}
+	took := refuses(t, k, got.Credential)
 	k.Create(namespace+"/configmaps", m{"metadata": m{"name": "later"}})
 	said := make(chan bool)
 	go func() {
@@ -177,7 +202,7 @@ func refused(t *testing.T, k *sallyporttest.Kubernetes, b *kubernetes.Backend) {
 		stop()
 		<-said
 	}
-	t.Logf("a token that was used is refused after %v", time.Since(start).Round(10*time.Millisecond))
+	t.Logf("a token that was used is refused after %v", took.Round(10*time.Millisecond))
 }
 
 // A token for somebody else is no token for the API server.
@@ -198,7 +223,7 @@ func audience(t *testing.T, k *sallyporttest.Kubernetes) {
 		t.Errorf("a review says %s", said)
 	}
 	revoke(t, b, h)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for strings.Contains(review(), `"authenticated":true`) {
 		if time.Now().After(deadline) {
 			t.Fatal("a review finds it good after it was revoked")
@@ -215,13 +240,7 @@ func second(t *testing.T, k *sallyporttest.Kubernetes, b *kubernetes.Backend) {
 		t.Errorf("the first: %d", status)
 	}
 	next := mint(t, b, h, sallyport.Read)
-	deadline := time.Now().Add(20 * time.Second)
-	for get(k, first.Credential) == http.StatusOK {
-		if time.Now().After(deadline) {
-			t.Fatal("the first is good after the second was made")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	refuses(t, k, first.Credential)
 	if status := get(k, next.Credential); status != http.StatusOK {
 		t.Errorf("the second: %d", status)
 	}
@@ -390,9 +409,7 @@ func outOfReach(t *testing.T, k *sallyporttest.Kubernetes, b *kubernetes.Backend
 	for _, h := range hs { // of the mint that was cut short
 		revoke(t, b, h)
 	}
-	if status := get(k, got.Credential); status != http.StatusUnauthorized {
-		t.Errorf("revoked later: %d", status)
-	}
+	refuses(t, k, got.Credential)
 }
 
 func TestBadConfig(t *testing.T) {

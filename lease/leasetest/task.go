@@ -105,10 +105,27 @@ func (f *Fixture) Request(id sallyport.ID, c sallyport.Class) lease.Request {
 // life is a task that reads with a minted credential and ends: within a second
 // the credential is refused and what it opened is dead, where the backend can,
 // and the ledger has a record of it. It prints a row of the table in
-// docs/leases.md.
+// docs/leases.md. What a busy machine made late is tried again, twice: late
+// three times is a failure.
 func (f *Fixture) life(t *testing.T) {
-	truth := f.Backend.Truth()
 	g := NewGateway(t, Owner, map[string]lease.SourceConfig{"s": {Backend: f.Backend, TTL: f.TTL}})
+	for try := range 3 {
+		row, late := f.lives(t, g)
+		if late == "" {
+			fmt.Println(row)
+			return
+		}
+		if try == 2 {
+			t.Fatal(late)
+		}
+		t.Log(late)
+	}
+}
+
+// lives is one life: its row, or what was late.
+func (f *Fixture) lives(t *testing.T, g *Gateway) (row, late string) {
+	t.Helper()
+	truth := f.Backend.Truth()
 	id := g.Task(t)
 	ctx := context.Background()
 	start := time.Now()
@@ -154,7 +171,7 @@ func (f *Fixture) life(t *testing.T) {
 	} else {
 		for f.Read(ctx, stolen) == nil {
 			if time.Since(start) > wait {
-				t.Fatalf("the credential of an ended task is good after %v", time.Since(start))
+				return "", fmt.Sprintf("the credential of an ended task is good after %v", time.Since(start))
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -168,7 +185,7 @@ func (f *Fixture) life(t *testing.T) {
 		if truth.KillsSessions {
 			for use() == nil {
 				if time.Since(start) > time.Second {
-					t.Fatal("a session outlived its task")
+					return "", fmt.Sprintf("a session is alive %v after its task", time.Since(start))
 				}
 				time.Sleep(5 * time.Millisecond)
 			}
@@ -184,7 +201,7 @@ func (f *Fixture) life(t *testing.T) {
 	if err != nil || len(rs) < 4 {
 		t.Errorf("the ledger has %d records of it (%v)", len(rs), err)
 	}
-	fmt.Printf("row | %s | %s | %s | %s | %s | %s | %s | record %d |\n", truth.Backend, truth.Revoke, ms(minted), ms(used), ms(revoked), refused, dead, r.Record)
+	return fmt.Sprintf("row | %s | %s | %s | %s | %s | %s | %s | record %d |", truth.Backend, truth.Revoke, ms(minted), ms(used), ms(revoked), refused, dead, r.Record), ""
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
