@@ -36,12 +36,13 @@ type Broker struct {
 	closing  bool
 	byID     map[sallyport.ID]*live
 	byKey    map[key]*live
-	byTask   map[sallyport.ID]map[*live]bool // those ended lately too: their secrets are still looked for
-	changes  map[sallyport.ID]uint64         // per task, the change of the last lease that came or went
-	change   uint64                          // of any task: no number comes twice
-	lately   map[Handle]time.Time            // when a lease was over
-	idle     *sync.Cond                      // on mu: a lease was over
-	problems map[string]string               // of List, by source
+	byTask   map[sallyport.ID]map[*live]bool      // those ended lately too: their secrets are still looked for
+	changes  map[sallyport.ID]uint64              // per task, the change of the last lease that came or went
+	change   uint64                               // of any task: no number comes twice
+	refused  map[sallyport.ID]map[string]refusals // by task and server
+	lately   map[Handle]time.Time                 // when a lease was over
+	idle     *sync.Cond                           // on mu: a lease was over
+	problems map[string]string                    // of List, by source
 }
 
 // Sealer keeps what revoking needs at rest. Name is bound to the sealed bytes.
@@ -101,6 +102,10 @@ const (
 	// that a call has time, at most half of its life.
 	renewBefore = 2 * time.Minute
 	perSource   = 16
+	// refusedMost credentials in a row are replaced at once when the server
+	// refuses them, and one per refusedWait after.
+	refusedMost = 3
+	refusedWait = time.Minute
 )
 
 // linger is how long the secret of a lease that is over is looked for in
@@ -145,7 +150,7 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 	b := &Broker{
 		store: c.Store, owner: c.Owner, started: c.Now(), sources: map[string]*source{}, seal: c.Seal, log: c.Log, now: c.Now,
 		byID: map[sallyport.ID]*live{}, byKey: map[key]*live{}, byTask: map[sallyport.ID]map[*live]bool{},
-		changes: map[sallyport.ID]uint64{}, lately: map[Handle]time.Time{}, problems: map[string]string{},
+		changes: map[sallyport.ID]uint64{}, refused: map[sallyport.ID]map[string]refusals{}, lately: map[Handle]time.Time{}, problems: map[string]string{},
 	}
 	b.idle = sync.NewCond(&b.mu)
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -191,14 +196,49 @@ func (h *Held) Done() <-chan struct{} { return h.l.done }
 // Release gives the loan back: a credential for one call is revoked at once,
 // without waiting for it.
 func (h *Held) Release() {
+	b := h.l.b
+	b.mu.Lock()
+	delete(b.refused[h.l.Task], h.l.Server)
+	b.mu.Unlock()
 	if h.alone {
-		h.l.b.end(h.l, "the call is done")
+		b.end(h.l, "the call is done")
 	}
 }
 
-// Spoil takes the credential back because the server refused it: the next call
-// has another.
-func (h *Held) Spoil() { h.l.b.end(h.l, "the server refused it") }
+// Spoil gives the loan of a credential back that the server refused: the next
+// call has another. A server that refuses each one makes the gateway mint a few
+// and then one a minute, whatever the number of calls.
+func (h *Held) Spoil() {
+	if h.l.b.another(h.l) || h.alone {
+		h.l.b.end(h.l, "the server refused it")
+	}
+}
+
+// refusals are how often in a row a server refused what a task has for it.
+type refusals struct {
+	n    int
+	last time.Time // that another was minted for one
+}
+
+// another reports whether it is worth it to replace a refused credential.
+func (b *Broker) another(l *live) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l.State != Active {
+		return false // of many calls with one credential, the first counts
+	}
+	by := b.refused[l.Task]
+	if by == nil {
+		by = map[string]refusals{}
+		b.refused[l.Task] = by
+	}
+	r := by[l.Server]
+	if r.n >= refusedMost && b.now().Sub(r.last) < refusedWait {
+		return false
+	}
+	by[l.Server] = refusals{r.n + 1, b.now()}
+	return true
+}
 
 // Acquire lends a credential: the one that the task has, made wider if need
 // be, or a new one. Errors of kind EUnavailable say that none could be

@@ -277,6 +277,7 @@ func (b *Broker) drop(l *live) {
 		if len(b.byTask[l.Task]) == 0 {
 			delete(b.byTask, l.Task)
 			delete(b.changes, l.Task)
+			delete(b.refused, l.Task)
 		} else {
 			b.changed(l)
 		}

@@ -116,6 +116,37 @@ func TestSearchWhileMinting(t *testing.T) {
 	b.settle()
 }
 
+// A server that refuses every credential makes the gateway mint a few, and then
+// one a minute.
+func TestRefusedAgainAndAgain(t *testing.T) {
+	b, _ := newOdd(t)
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := lease.Request{Source: "s", Server: "db", Task: b.task(), Class: sallyport.Read}
+	minted := map[sallyport.ID]bool{}
+	refuse := func(calls int) int {
+		for range calls {
+			h, other := b.get(r), b.get(r)
+			minted[h.ID()] = true
+			h.Spoil()
+			other.Spoil() // another call with the same one
+		}
+		return len(minted)
+	}
+	if n := refuse(20); n != 4 {
+		t.Errorf("20 refused calls had %d credentials", n)
+	}
+	ahead.Add(int64(61 * time.Second))
+	if n := refuse(20); n != 5 {
+		t.Errorf("a minute later: %d", n)
+	}
+	b.get(r).Release()
+	if n := refuse(20); n != 8 {
+		t.Errorf("after one that the server took: %d", n)
+	}
+	b.settle()
+}
+
 // A credential that nobody can take back is as good as before for who reads
 // it in a result: it is looked for until it ends.
 func TestWhatExpiresIsLookedFor(t *testing.T) {

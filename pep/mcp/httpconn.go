@@ -293,7 +293,7 @@ func (c *httpConn) status(ctx context.Context, resp *http.Response, lent *gatewa
 		return reply{}, &upstreamError{word: "upstream_redirect", text: "redirects elsewhere; configure the URL it redirects to", sent: true}
 	case code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusProxyAuthRequired:
 		// The client must not take this for the gateway's own challenge.
-		return reply{}, &upstreamError{word: "upstream_auth", text: "refused the gateway's credentials (HTTP " + http.StatusText(code) + ")", sent: true}
+		return reply{}, &upstreamError{word: gateway.CodeRefused, text: "refused the gateway's credentials (HTTP " + http.StatusText(code) + ")", sent: true}
 	case code >= 500:
 		return reply{}, &upstreamError{word: "upstream_http", text: "answered " + http.StatusText(code), sent: true}
 	}
