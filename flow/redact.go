@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
@@ -36,6 +38,10 @@ func SecretOf(kind string, value secret.Value) Secret { return Secret{kind, valu
 
 func (s Secret) String() string   { return "[" + s.Kind + "]" }
 func (s Secret) GoString() string { return s.String() }
+
+// Format and its like keep the spellings of secrets out of what is printed.
+func (*Vault) Format(f fmt.State, _ rune)    { _, _ = io.WriteString(f, "[vault]") }
+func (*Redactor) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redactor]") }
 
 // Bounds of what is looked for.
 const (

@@ -217,9 +217,14 @@ func TestRedactKinds(t *testing.T) {
 
 func TestI11_ASecretHasNoString(t *testing.T) {
 	s := NewSecret("api-key", hidden)
-	for _, got := range []string{fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q", s, s, s, s, s)} {
-		if strings.Contains(got, "s3cr3t") {
-			t.Errorf("it says %s", got)
+	v := NewVault("", s)
+	inside := struct{ s Secret }{s}
+	for _, x := range []any{s, &s, []Secret{s}, inside, &inside, v, v.Redactor()} {
+		got := fmt.Sprintf("%v %+v %#v %s %q %d %x", x, x, x, x, x, x, x)
+		for _, secret := range []string{"s3cr3t", "115 51 99 114 51 116", "733363723374", "0x73, 0x33, 0x63"} {
+			if strings.Contains(got, secret) {
+				t.Errorf("%T says %s", x, got)
+			}
 		}
 	}
 	if b, err := json.Marshal(s); err != nil || bytes.Contains(b, []byte("s3cr3t")) {

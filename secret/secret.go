@@ -11,12 +11,14 @@ import (
 	"sync"
 )
 
-// Value is a secret (I11): it cannot be printed, logged or marshalled, two of them are only compared in constant
-// time, and Zero takes it out of memory as far as Go allows. Copies share one
-// value. The zero Value is empty.
+// Value is a secret (I11): it cannot be printed, logged or marshalled, two of
+// them are only compared in constant time, and Zero takes it out of memory as
+// far as Go allows. Copies share one value. The zero Value is empty.
 type Value struct {
-	_ [0]func() // no ==
-	v *held
+	// get stands where a pointer would: fmt cannot call the methods of a field
+	// that is not exported, and follows pointers when a verb does not suit. It
+	// also leaves no ==.
+	get func() *held
 }
 
 type held struct {
@@ -25,30 +27,35 @@ type held struct {
 }
 
 // New takes over b: the caller must not keep it.
-func New(b []byte) Value { return Value{v: &held{bytes: b}} }
+func New(b []byte) Value {
+	h := &held{bytes: b}
+	return Value{func() *held { return h }}
+}
 
 // Text is New for a string, whose own bytes Zero cannot reach.
 func Text(s string) Value { return New([]byte(s)) }
 
 // Len is the length in bytes, 0 after Zero.
 func (s Value) Len() int {
-	if s.v == nil {
+	if s.get == nil {
 		return 0
 	}
-	s.v.mu.RLock()
-	defer s.v.mu.RUnlock()
-	return len(s.v.bytes)
+	h := s.get()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.bytes)
 }
 
 // UnsafeBytes returns a copy of the value, which whoever asked must keep from
 // every sink and zero after use.
 func (s Value) UnsafeBytes() []byte {
-	if s.v == nil {
+	if s.get == nil {
 		return nil
 	}
-	s.v.mu.RLock()
-	defer s.v.mu.RUnlock()
-	return bytes.Clone(s.v.bytes)
+	h := s.get()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return bytes.Clone(h.bytes)
 }
 
 // UnsafeString is UnsafeBytes for interfaces that take no bytes. Nothing can
@@ -65,13 +72,14 @@ func (s Value) Equal(t Value) bool {
 
 // Zero overwrites the value, for every copy of the Value.
 func (s Value) Zero() {
-	if s.v == nil {
+	if s.get == nil {
 		return
 	}
-	s.v.mu.Lock()
-	defer s.v.mu.Unlock()
-	clear(s.v.bytes)
-	s.v.bytes = nil
+	h := s.get()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.bytes)
+	h.bytes = nil
 }
 
 // hidden is what a Value says of itself.
