@@ -14,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -259,6 +261,19 @@ var ErrExpires = errors.New("it cannot be taken back and expires by itself")
 // Source reads a root credential from where it is kept, each time anew: it
 // may have been rotated.
 type Source func(context.Context) (secret.Value, error)
+
+// CheckAddress holds that an address is host:port, or the path of a socket.
+// What is not may have a password in it: the error does not repeat it.
+func CheckAddress(s string) error {
+	if strings.HasPrefix(s, "/") {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || host == "" || strings.ContainsAny(host, "@/?, ") {
+		return errors.New("an address has the form host:port, without a user, or is the path of a socket")
+	}
+	return nil
+}
 
 // Failure is an error of a backend that an operator can act on.
 func Failure(backend, doing string, err error) error {

@@ -128,6 +128,9 @@ func New(c Config) (*Backend, error) {
 	case c.Connections < 1 || c.StatementTime < time.Second:
 		return nil, errors.New("mysql: a credential needs a connection, and a second for a statement")
 	}
+	if err := lease.CheckAddress(c.Address); err != nil {
+		return nil, fmt.Errorf("mysql: %w", err)
+	}
 	for _, d := range c.Databases {
 		if !nameable(d) {
 			return nil, fmt.Errorf("mysql: %q is no name of a database", d)

@@ -171,7 +171,8 @@ func TestMariaDB(t *testing.T) {
 		test func(*testing.T, *sallyporttest.MariaDBServer, *mysql.Backend, *sql.Conn)
 	}{
 		{"classes", testClasses}, {"grants", testGrants}, {"databases", testDatabases}, {"limits", testLimits}, {"revoke", testRevoke}, {"lock", testLock},
-		{"half signed in", testHalfSignedIn}, {"hammer", testHammer}, {"collision", testCollision}, {"orphans", testOrphans}, {"small root", testSmallRoot}, {"the log", testLog}, {"clock", testClock},
+		{"half signed in", testHalfSignedIn}, {"hammer", testHammer}, {"collision", testCollision}, {"orphans", testOrphans}, {"small root", testSmallRoot},
+		{"a right less", testRightLess}, {"the log", testLog}, {"clock", testClock},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, s, b, admin) })
 	}
@@ -568,6 +569,59 @@ func testSmallRoot(t *testing.T, s *sallyporttest.MariaDBServer, _ *mysql.Backen
 	}
 }
 
+// Without a right that who mints needs, nothing is minted or taken back as if
+// it were there, and the error names the right.
+func testRightLess(t *testing.T, s *sallyporttest.MariaDBServer, _ *mysql.Backend, admin *sql.Conn) {
+	const all = `GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO less@'%'; GRANT SELECT ON mysql.user TO less@'%';
+		GRANT SELECT, INSERT, UPDATE, DELETE ON shop.* TO less@'%' WITH GRANT OPTION`
+	if err := run(admin, "CREATE USER less@'%' IDENTIFIED BY 'small'; "+all); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = run(admin, "DROP USER less@'%'") })
+	c := config(s)
+	c.User, c.Password, c.Databases = "less", source("small"), []string{"shop"}
+	for _, tt := range []struct{ right, want string }{
+		{"CREATE USER ON *.*", "CREATE USER privilege"},
+		{"PROCESS ON *.*", "less needs PROCESS on *.*"},
+		{"SELECT ON mysql.user", "less needs SELECT on mysql.user"},
+		{"GRANT OPTION ON shop.*", "less needs them WITH GRANT OPTION"},
+		{"UPDATE ON shop.*", "less needs them WITH GRANT OPTION"},
+	} {
+		if err := run(admin, "REVOKE "+tt.right+" FROM less@'%'"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := newBackend(t, c).Mint(ctx, leasetest.NewHandle(leasetest.Owner), lease.Spec{Class: sallyport.Act, TTL: time.Minute})
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("minting without %s: %v", tt.right, err)
+		}
+		if err := run(admin, all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ right, want string }{
+		{"PROCESS ON *.*", "less needs PROCESS on *.*"}, // it would see no connection, and take them all to be ended
+		{"CONNECTION ADMIN ON *.*", "less needs CONNECTION ADMIN on *.*"},
+	} {
+		h, cred := mint(t, newBackend(t, c), sallyport.Read)
+		conn := mustAs(t, cred)
+		if err := run(admin, "REVOKE "+tt.right+" FROM less@'%'"); err != nil {
+			t.Fatal(err)
+		}
+		if err := newBackend(t, c).Revoke(ctx, h, lease.Kept{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("revoking without %s: %v", tt.right, err)
+		}
+		if err := run(admin, all); err != nil {
+			t.Fatal(err)
+		}
+		if err := newBackend(t, c).Revoke(ctx, h, lease.Kept{}); err != nil {
+			t.Errorf("with %s again: %v", tt.right, err)
+		}
+		if run(conn, "SELECT 1") == nil {
+			t.Errorf("%s: the connection is open", tt.right)
+		}
+	}
+}
+
 // The server's own log of every statement has no password in it.
 func testLog(t *testing.T, s *sallyporttest.MariaDBServer, b *mysql.Backend, admin *sql.Conn) {
 	h, cred := mint(t, b, sallyport.Read)
@@ -722,6 +776,7 @@ func TestConfig(t *testing.T) {
 	}
 	for name, change := range map[string]func(*mysql.Config){
 		"no address":          func(c *mysql.Config) { c.Address = "" },
+		"a DSN":               func(c *mysql.Config) { c.Address = "root:hunter2@tcp(127.0.0.1:1)/shop" },
 		"no user":             func(c *mysql.Config) { c.User = "" },
 		"no password":         func(c *mysql.Config) { c.Password = nil },
 		"no database":         func(c *mysql.Config) { c.Databases = nil },
@@ -745,8 +800,8 @@ func TestConfig(t *testing.T) {
 	} {
 		c := ok
 		change(&c)
-		if _, err := mysql.New(c); err == nil {
-			t.Errorf("%s is taken", name)
+		if _, err := mysql.New(c); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -143,6 +143,9 @@ func New(c Config) (*Backend, error) {
 	}
 	b := &Backend{cfg: c}
 	for _, addr := range c.Addresses {
+		if err := lease.CheckAddress(addr); err != nil {
+			return nil, fmt.Errorf("redis: %w", err)
+		}
 		b.nodes = append(b.nodes, &redis.Pool{
 			MaxIdle: poolSize, MaxActive: poolSize, Wait: true, IdleTimeout: time.Minute,
 			DialContext: func(ctx context.Context) (redis.Conn, error) { return b.dial(ctx, addr) },

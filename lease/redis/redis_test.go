@@ -799,6 +799,7 @@ func TestConfig(t *testing.T) {
 	}
 	for name, change := range map[string]func(*redis.Config){
 		"no address":           func(c *redis.Config) { c.Addresses = nil },
+		"a password before it": func(c *redis.Config) { c.Addresses = []string{"127.0.0.1:1", "u:hunter2@127.0.0.1:1"} },
 		"no password":          func(c *redis.Config) { c.Password = nil },
 		"no keys":              func(c *redis.Config) { c.Keys = nil },
 		"an empty pattern":     func(c *redis.Config) { c.Keys = []string{""} },
@@ -811,8 +812,8 @@ func TestConfig(t *testing.T) {
 	} {
 		c := ok
 		change(&c)
-		if _, err := redis.New(c); err == nil {
-			t.Errorf("%s is taken", name)
+		if _, err := redis.New(c); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
