@@ -95,9 +95,6 @@ const (
 	actTTL     = 2 * time.Minute // of a credential for one act
 	lookTTL    = time.Minute     // of one for the gateway's own look at a server
 	wholeTTL   = 24 * time.Hour  // of one for as long as its task, at most
-	// mintWait and revokeWait bound one try.
-	mintWait   = 10 * time.Second
-	revokeWait = 20 * time.Second
 	// renewBefore is how long before its end a credential is lent no more, so
 	// that a call has time, at most half of its life.
 	renewBefore = 2 * time.Minute
@@ -106,6 +103,14 @@ const (
 	// refuses them, and one per refusedWait after.
 	refusedMost = 3
 	refusedWait = time.Minute
+)
+
+// mintWait and revokeWait bound one try, listWait one look at a backend.
+// Tests change them.
+var (
+	mintWait   = 10 * time.Second
+	revokeWait = 20 * time.Second
+	listWait   = 30 * time.Second
 )
 
 // linger is how long the secret of a lease that is over is looked for in

@@ -36,7 +36,7 @@ type Report struct {
 
 // endWait is how long the end of a task waits for its credentials to be gone
 // before it reports what is still pending.
-const endWait = 5 * time.Second
+var endWait = 5 * time.Second
 
 // EndTask takes back what a task has. It returns when all is gone, or after
 // five seconds: what is left is tried again until it is gone. That the task

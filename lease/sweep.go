@@ -20,7 +20,6 @@ const (
 	// listEvery is how often the backends are asked for what nobody knows.
 	listSoon  = 5 * time.Second // and then ever more seldom, up to
 	listEvery = 5 * time.Minute
-	listWait  = 30 * time.Second
 	// bucket is where the store keeps leases that are not gone.
 	bucket = "lease"
 	// twinMargin is how much later than our start an unknown handle of ours
