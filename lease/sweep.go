@@ -180,6 +180,19 @@ func (b *Broker) reconcile(ctx context.Context, src *source) error {
 	for _, h := range found {
 		id := h.ID()
 		b.mu.Lock()
+		_, known := b.byID[id]
+		b.mu.Unlock()
+		wrote := known
+		if !known {
+			// What the ledger has and nobody knows was revoked, and the backend
+			// was set back to an earlier day.
+			records, err := b.store.Reader().About(ctx, id)
+			if err != nil {
+				return err
+			}
+			wrote = len(records) > 0
+		}
+		b.mu.Lock()
 		l, known := b.byID[id]
 		if known && l.src.gone && (l.Backend == "" || l.Backend == src.truth.Backend) {
 			// Its entry has another name now.
@@ -187,7 +200,7 @@ func (b *Broker) reconcile(ctx context.Context, src *source) error {
 		}
 		_, late := b.lately[h]
 		if !known && !late && h.Owner() == b.owner {
-			if made := id.Time(); made.After(b.started.Add(twinMargin)) {
+			if id.Time().After(b.started.Add(twinMargin)) && !wrote {
 				b.mu.Unlock()
 				// Not ours, though it says so: a copy of our data directory runs.
 				b.log.Error("ALARM: another gateway mints in this one's name; is its data directory a copy?", "handle", h, "source", src.name)
