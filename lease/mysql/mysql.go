@@ -185,6 +185,7 @@ func (b *Backend) Close() error { return b.db.Close() }
 type session struct {
 	*sql.Conn
 	ctx     context.Context
+	user    string // who mints
 	mariadb bool
 }
 
@@ -207,8 +208,11 @@ func (b *Backend) with(ctx context.Context, doing string, h lease.Handle, f func
 		if err != nil {
 			return err
 		}
-		s := session{Conn: conn, ctx: ctx}
-		if err = s.lock(h); err == nil {
+		s := session{Conn: conn, ctx: ctx, user: b.cfg.User}
+		if err = s.seesAll(); err == nil {
+			err = s.lock(h)
+		}
+		if err == nil {
 			err = f(s)
 		}
 		if err == nil {
@@ -232,6 +236,23 @@ func closed(c *sql.Conn) error {
 		return err
 	}
 	return nil
+}
+
+// needs says which right an error is about, if it has one of these codes.
+func (s session) needs(err error, right string, codes ...uint16) error {
+	for _, c := range codes {
+		if isCode(err, c) {
+			return fmt.Errorf("%s needs %s: %w", s.user, right, err)
+		}
+	}
+	return err
+}
+
+// seesAll checks the right without which the list of connections has only the
+// session's own: all others would be taken to have ended. Of this engine there
+// is nothing to show.
+func (s session) seesAll() error {
+	return s.needs(s.exec("SHOW ENGINE MEMORY STATUS"), "PROCESS on *.*", 1227)
 }
 
 func (s *session) lock(h lease.Handle) error {
@@ -273,7 +294,7 @@ func (s session) kill(id int64) error {
 	if isCode(err, 1094) { // no such connection: it has ended
 		return nil
 	}
-	return err
+	return s.needs(err, "CONNECTION ADMIN on *.* (MySQL: CONNECTION_ADMIN)", 1095)
 }
 
 func (s session) pause(d time.Duration) error {
@@ -406,7 +427,8 @@ func (s session) endAll(h lease.Handle) error {
 
 // hosts are those of the users with a handle's name.
 func (s session) hosts(h lease.Handle) ([]string, error) {
-	return column[string](s, fmt.Sprintf("SELECT Host FROM mysql.user WHERE User = '%s'", h))
+	hosts, err := column[string](s, fmt.Sprintf("SELECT Host FROM mysql.user WHERE User = '%s'", h))
+	return hosts, s.needs(err, "SELECT on mysql.user", 1142)
 }
 
 func column[T any](s session, query string) ([]T, error) {
@@ -439,8 +461,13 @@ func (b *Backend) List(ctx context.Context, o lease.Owner) ([]lease.Handle, erro
 		// Not LIKE: there _ is any character. Who is refused is in the list of
 		// connections for a moment too, as Connect, or as Busy if the server is
 		// just then at it.
-		return column[string](session{Conn: conn, ctx: ctx}, fmt.Sprintf(`SELECT User FROM mysql.user WHERE LEFT(User, %[1]d) = '%[2]s'
+		s := session{Conn: conn, ctx: ctx, user: b.cfg.User}
+		if err := s.seesAll(); err != nil {
+			return nil, err
+		}
+		names, err := column[string](s, fmt.Sprintf(`SELECT User FROM mysql.user WHERE LEFT(User, %[1]d) = '%[2]s'
 			UNION SELECT USER FROM information_schema.PROCESSLIST WHERE LEFT(USER, %[1]d) = '%[2]s' AND COMMAND NOT IN ('Connect', 'Busy', 'Killed')`, len(o.Prefix()), o.Prefix()))
+		return names, s.needs(err, "SELECT on mysql.user", 1142)
 	}()
 	if err != nil {
 		return nil, lease.Failure("mysql", "listing users", err)
@@ -519,7 +546,7 @@ func (b *Backend) grant(s session, h lease.Handle, grants []grant) error {
 			continue // no such table: the statement will fail by itself
 		}
 		if err != nil {
-			return fmt.Errorf("granting %s on %s: %w", g.privileges, g.on, err)
+			return fmt.Errorf("granting %s on %s: %w", g.privileges, g.on, s.needs(err, "them WITH GRANT OPTION", 1044, 1142))
 		}
 	}
 	return nil

@@ -590,12 +590,16 @@ func testRightLess(t *testing.T, s *sallyporttest.MariaDBServer, _ *mysql.Backen
 		if err := run(admin, "REVOKE "+tt.right+" FROM less@'%'"); err != nil {
 			t.Fatal(err)
 		}
-		_, err := newBackend(t, c).Mint(ctx, leasetest.NewHandle(leasetest.Owner), lease.Spec{Class: sallyport.Act, TTL: time.Minute})
+		h := leasetest.NewHandle(leasetest.Owner)
+		_, err := newBackend(t, c).Mint(ctx, h, lease.Spec{Class: sallyport.Act, TTL: time.Minute})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("minting without %s: %v", tt.right, err)
 		}
 		if err := run(admin, all); err != nil {
 			t.Fatal(err)
+		}
+		if err := newBackend(t, c).Revoke(ctx, h, lease.Kept{}); err != nil {
+			t.Errorf("with %s again: %v", tt.right, err)
 		}
 	}
 	for _, tt := range []struct{ right, want string }{
