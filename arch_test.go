@@ -52,7 +52,7 @@ var rooms = map[string]struct {
 	"rate":                  {"", "how often is counted without knowing what for"},
 	"outbound":              {".", "a fetch is guarded before anything is known of what it is for"},
 	"workload":              {". canon identity", "an SVID is served on the caller's process alone, whatever the caller wants"},
-	"login":                 {". canon identity state ledger gateway rate", "a human signs in before anything is asked of them"},
+	"login":                 {". canon secret identity state ledger gateway rate", "a human signs in before anything is asked of them"},
 	"oauth":                 {". canon identity task catalog state ledger gateway login outbound rate", "tokens are handed out on evidence and consent; no call is decided here"},
 	"api":                   {". canon identity task catalog policy state approval gateway oauth workload lease", "serves the gateway; transports are not its business"},
 	"demo":                  {"", "the support desk is a stranger to the gateway"},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/canon"
+	"github.com/sallyport-dev/sallyport/secret"
 )
 
 // Provider is an OpenID provider at which people sign in.
@@ -31,7 +32,7 @@ type Provider struct {
 	// ClientSecret reads the shared secret where the provider knows nothing
 	// better. Without both the gateway is a public client, and PKCE alone
 	// binds the code to it.
-	ClientSecret func() (string, error)
+	ClientSecret func(context.Context) (secret.Value, error)
 	// Scopes are asked for besides openid; email and profile if nil.
 	Scopes []string
 }
@@ -270,9 +271,12 @@ func (h *Handler) exchange(ctx context.Context, p *provider, f flow, code string
 		opts = append(opts, oauth2.SetAuthURLParam("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
 			oauth2.SetAuthURLParam("client_assertion", assertion))
 	case p.ClientSecret != nil:
-		if c.ClientSecret, err = p.ClientSecret(); err != nil {
+		v, err := p.ClientSecret(ctx)
+		if err != nil {
 			return "", &sallyport.Error{Kind: sallyport.EUnavailable, Code: "client_secret", Text: "the gateway's client secret for " + p.Label + " cannot be read", Fix: "an operator looks at the gateway's log", Err: err}
 		}
+		c.ClientSecret = v.UnsafeString()
+		v.Zero()
 		c.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
 	}
 	ctx, cancel := context.WithTimeout(ctx, providerWait)

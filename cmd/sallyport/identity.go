@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -93,18 +94,33 @@ func (a *app) openLogin(ctx context.Context, data string) error {
 		return err
 	}
 	var providers []login.Provider
+	roots := newRootSources(a.cfg)
 	for i := range a.cfg.Identity.OIDC {
 		o := &a.cfg.Identity.OIDC[i]
 		if !o.login() {
 			continue
 		}
-		p := login.Provider{Name: providerName(o.Issuer), Label: o.Name, Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: a.cfg.secret(o.ClientSecret), Scopes: o.Scopes}
+		p := login.Provider{Name: providerName(o.Issuer), Label: o.Name, Issuer: o.Issuer, ClientID: o.ClientID, Scopes: o.Scopes}
+		field := fmt.Sprintf("identity.oidc[%d]", i)
+		if o.ClientSecret != "" {
+			if p.ClientSecret, err = roots.source(field+".client_secret", o.ClientSecret); err != nil {
+				return err
+			}
+		}
 		if o.ClientKey != "" {
-			text, err := a.cfg.secret("file:" + o.ClientKey)()
+			read, err := roots.source(field+".client_key", "file:"+o.ClientKey)
 			if err != nil {
 				return err
 			}
-			if p.ClientKey, err = login.ParseClientKey([]byte(text)); err != nil {
+			v, err := read(ctx)
+			if err != nil {
+				return err
+			}
+			text := v.UnsafeBytes()
+			v.Zero()
+			p.ClientKey, err = login.ParseClientKey(text)
+			clear(text)
+			if err != nil {
 				return err
 			}
 		}

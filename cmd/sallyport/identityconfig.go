@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/identity"
 )
 
@@ -68,7 +66,7 @@ type OIDCConfig struct {
 
 	// The rest is for people.
 	ClientID     string       `yaml:"client_id"`
-	ClientSecret string       `yaml:"client_secret"` // env:NAME or file:PATH
+	ClientSecret string       `yaml:"client_secret"` // a reference, as all root credentials
 	ClientKey    string       `yaml:"client_key"`    // file of a private JWK, for private_key_jwt
 	Scopes       []string     `yaml:"scopes"`
 	User         string       `yaml:"user"` // the claim that is the user id; default email
@@ -145,8 +143,8 @@ func (c *IdentityConfig) check(bad func(fix, format string, args ...any) error) 
 		if o.login() && o.ClientID == "" {
 			return bad("client_id: sallyport", "%s: people sign in as a client of the provider, which needs a client_id", where)
 		}
-		if s := o.ClientSecret; s != "" && !strings.HasPrefix(s, "env:") && !strings.HasPrefix(s, "file:") {
-			return bad("client_secret: env:OIDC_CLIENT_SECRET, or file:PATH", "%s: a secret does not stand in the config", where)
+		if scheme, _, ok := strings.Cut(o.ClientSecret, ":"); o.ClientSecret != "" && (!ok || !slices.Contains([]string{"env", "file", "systemd", "vault"}, scheme)) {
+			return bad("client_secret: env:NAME, file:PATH, systemd:NAME or vault:PATH#FIELD", "%s: a secret does not stand in the config", where)
 		}
 		if d := time.Duration(o.Session); d > identity.MaxSessionTTL {
 			return bad("session: 12h", "%s: a sign-in counts for at most %s", where, identity.MaxSessionTTL)
@@ -182,32 +180,6 @@ func (o *OIDCConfig) provider() identity.Provider {
 		p.Groups = append(p.Groups, identity.GroupClaim{Claim: o.Roles.Claim, Prefix: "Role::", Map: o.Roles.Map})
 	}
 	return p
-}
-
-// secret reads what a config value of the form env:NAME or file:PATH names. It
-// is read at each use, so that a rotated one counts at once.
-func (c *Config) secret(ref string) func() (string, error) {
-	if ref == "" {
-		return nil
-	}
-	return func() (string, error) {
-		if name, ok := strings.CutPrefix(ref, "env:"); ok {
-			if v := os.Getenv(name); v != "" {
-				return v, nil
-			}
-			return "", &sallyport.Error{Kind: sallyport.EUnavailable, Code: "no_secret", Text: "the environment has no " + name, Fix: "set it, or name a file"}
-		}
-		path := c.resolve(strings.TrimPrefix(ref, "file:"))
-		info, err := os.Stat(path)
-		if err != nil {
-			return "", &sallyport.Error{Kind: sallyport.EUnavailable, Code: "no_secret", Text: "the secret file " + path + " cannot be read", Err: err}
-		}
-		if info.Mode().Perm()&0o077 != 0 {
-			return "", &sallyport.Error{Kind: sallyport.EForbidden, Code: "secret_permissions", Text: "others may read the secret file " + path, Fix: "make a new secret, then chmod 600 " + path}
-		}
-		b, err := os.ReadFile(path)
-		return strings.TrimSpace(string(b)), err
-	}
 }
 
 func (c *Config) workloadSocket() string {
