@@ -529,3 +529,20 @@ func TestI10_RandomFaults(t *testing.T) {
 		}
 	}
 }
+
+// What reports say of a backend is what it says now: an authorization server's
+// is known when its metadata has been read.
+func TestSourcesSayWhatIsTrueNow(t *testing.T) {
+	b := newBench(t, nil)
+	if s := b.Sources(); len(s) != 1 || s[0].Truth.Revoke != lease.Immediate || s[0].TTL != 5*time.Minute || s[0].Scope != "" {
+		t.Errorf("%+v", s)
+	}
+	b.place.truth.Revoke, b.place.truth.ShortestTTL = lease.None, 15*time.Minute
+	if s := b.Sources(); s[0].Truth.Revoke != lease.None || s[0].TTL != 15*time.Minute {
+		t.Errorf("%+v", s)
+	}
+	b.place.truth.Standing = true
+	if s := b.Sources(); s[0].TTL != 0 {
+		t.Errorf("a standing key has a time: %+v", s)
+	}
+}

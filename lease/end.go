@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -381,26 +382,26 @@ func (b *Broker) EndServer(server string, but sallyport.ID, why string) {
 
 // SourceInfo is a source as lists show it.
 type SourceInfo struct {
-	Name  string        `json:"name"`
-	TTL   time.Duration `json:"ttl_ns"`
-	Scope Scope         `json:"scope"`
-	Truth Truth         `json:"truth"`
+	Name string `json:"name"`
+	// TTL is how long a credential lives at most; zero: as long as its task.
+	TTL time.Duration `json:"ttl_ns"`
+	// Scope is "" where each act has one of its own and the rest of a task's
+	// class share one.
+	Scope Scope `json:"scope"`
+	Truth Truth `json:"truth"`
 	// Problem is why its leftovers could not be listed last; "" if they could.
 	Problem string `json:"problem,omitempty"`
 }
 
-// Sources lists the sources by name.
+// Sources lists the sources by name, with what is true of them now.
 func (b *Broker) Sources() []SourceInfo {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []SourceInfo
 	for name, s := range b.sources {
-		i := SourceInfo{Name: name, TTL: s.TTL, Scope: s.Scope, Truth: s.truth, Problem: b.problems[name]}
-		if i.TTL == 0 {
-			i.TTL = defaultTTL
-		}
-		if i.Scope == "" {
-			i.Scope = PerTask
+		i := SourceInfo{Name: name, TTL: s.TTL, Scope: s.Scope, Truth: s.Backend.Truth(), Problem: b.problems[name]}
+		if i.TTL > 0 || !i.Truth.Standing {
+			i.TTL = max(cmp.Or(i.TTL, defaultTTL), i.Truth.ShortestTTL)
 		}
 		out = append(out, i)
 	}

@@ -123,9 +123,9 @@ func leaseCommand(e *env) *cobra.Command {
 			}
 			var rows [][]string
 			for _, s := range all.Sources {
-				rows = append(rows, []string{s.Name, s.Truth.Backend, string(s.Truth.Revoke), yesNo(s.Truth.KillsSessions), yesNo(s.Truth.Lists), s.TTL.String(), string(s.Scope)})
+				rows = append(rows, worth(s))
 			}
-			e.table("SOURCE BACKEND REVOKE KILLS-SESSIONS FINDS-ORPHANS TTL PER", rows)
+			e.table("SOURCE BACKEND REVOKE KILLS-SESSIONS FINDS-ORPHANS SHORTEST TTL PER", rows)
 			for _, s := range all.Sources {
 				if s.Truth.Standing {
 					fmt.Fprintf(e.stdout, "\n%s is a STANDING secret: it exists before and after every task", s.Name)
@@ -143,6 +143,22 @@ func leaseCommand(e *env) *cobra.Command {
 	}
 	c.AddCommand(list, show, revoke, backends)
 	return c
+}
+
+// worth is a source's row: what taking its credentials back does, how long they
+// live, at least and here, and what each is for.
+func worth(s lease.SourceInfo) []string {
+	shortest, ttl, per := max(s.Truth.ShortestTTL, time.Second).String(), s.TTL.String(), string(s.Scope)
+	if s.Truth.Standing {
+		shortest = "-"
+	}
+	if s.TTL == 0 {
+		ttl = "its task's"
+	}
+	if per == "" {
+		per = "task, and each act"
+	}
+	return []string{s.Name, s.Truth.Backend, string(s.Truth.Revoke), yesNo(s.Truth.KillsSessions), yesNo(s.Truth.Lists), shortest, ttl, per}
 }
 
 func leasesOf(all []lease.Lease, task sallyport.ID) []lease.Lease {

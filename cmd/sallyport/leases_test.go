@@ -218,3 +218,45 @@ func TestTheEndOfATaskEndsItsStatement(t *testing.T) {
 	}
 	t.Log(ledger)
 }
+
+// What an operator reads of each kind of credential is what it is worth: what
+// taking one back does, how long it lives at least, and how long here.
+func TestBackendsSayTheirTruth(t *testing.T) {
+	g := prepare(t, map[string]string{
+		"sallyport.yaml": `listen: 127.0.0.1:0
+trust_domain: example.org
+store: sqlite:var/sallyport.db
+leases:
+  cloud: { ttl: 2m, sts: { region: eu-west-1, access_key: file:key, secret_key: file:key, role: "arn:aws:iam::123456789012:role/reader", read: {} } }
+  kept:  { static: { secret: crm } }
+  cache: { scope: call, redis: { addresses: ["127.0.0.1:1"], keys: ["*"], password: file:key } }
+`,
+		"key": "a-key-of-the-test\n",
+	})
+	put := g.command("secrets", "put", "crm", "--host", "api.example.com")
+	put.Stdin = strings.NewReader("a-standing-key\n")
+	if out, err := put.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	g.serve()
+	out, err := g.sallyport("lease", "backends")
+	if err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) > 0 && rows[f[0]] == "" {
+			rows[f[0]] = strings.Join(f, " ")
+		}
+	}
+	for source, want := range map[string]string{
+		"SOURCE": "SOURCE BACKEND REVOKE KILLS-SESSIONS FINDS-ORPHANS SHORTEST TTL PER",
+		"cache":  "cache redis immediate yes yes 1s 5m0s call",
+		"cloud":  "cloud sts none no no 15m0s 15m0s task, and each act",
+		"kept":   "kept static none no no - its task's task, and each act",
+	} {
+		if rows[source] != want {
+			t.Errorf("%q, want %q", rows[source], want)
+		}
+	}
+}
