@@ -446,6 +446,9 @@ func (h *Handler) borrow(ctx context.Context, r *room, srv *server, p *gateway.P
 			var known *sallyport.Error
 			if errors.As(err, &known) {
 				e = unfit("%s", known.Text)
+				if known.Fix != "" {
+					e.text += " (" + known.Fix + ")"
+				}
 			}
 			e.err = err
 			return nil, e

@@ -531,7 +531,7 @@ func TestNoCredentialNoCall(t *testing.T) {
 	for name, g := range map[string]*fakeGate{
 		"none": {},
 		"an error": {lend: func(sallyport.ID, string) (*gateway.Lent, error) {
-			return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "backend", Text: "postgres: connecting", Err: errors.New("dial tcp 10.1.2.3:5432: no-details")}
+			return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "backend", Text: "postgres: connecting", Fix: "try again", Err: errors.New("dial tcp 10.1.2.3:5432: no-details")}
 		}},
 	} {
 		h, base := serve(t, g, nil, Server{Name: "one", URL: upstream(t, u.ServeHTTP), Inject: &Inject{Header: map[string]string{"X-Key": "{token}"}}})
@@ -539,7 +539,7 @@ func TestNoCredentialNoCall(t *testing.T) {
 		if seen, _ := u.seen(); len(seen) > 0 {
 			t.Errorf("%s: %s %s was sent", name, seen[0].method, seen[0].what)
 		}
-		if strings.Contains(got, "no-details") || !strings.Contains(got, "upstream_credential") || name == "an error" && !strings.Contains(got, "postgres: connecting") {
+		if strings.Contains(got, "no-details") || !strings.Contains(got, "upstream_credential") || name == "an error" && !strings.Contains(got, "postgres: connecting (try again)") {
 			t.Errorf("%s: %s", name, got)
 		}
 		if err := h.Discover(t.Context(), "one"); sallyport.CodeOf(err) != "upstream_credential" {
