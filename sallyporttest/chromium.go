@@ -25,8 +25,8 @@ type Window struct {
 
 // How long a browser may run in all, and how long something may take to appear.
 const (
-	windowLimit = 3 * time.Minute
-	seeLimit    = 30 * time.Second
+	windowLimit = 10 * time.Minute
+	seeLimit    = 2 * time.Minute
 )
 
 // Chromium starts a browser with a profile of its own. It ends with the test;
@@ -41,7 +41,7 @@ func Chromium(t testing.TB) *Window {
 		Skip(t, "there is no chromium on this machine (scripts/fixtures installs it where it may)")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU,
+		chromedp.ExecPath(path), chromedp.WSURLReadTimeout(seeLimit), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		// No name but those of this machine leads anywhere.
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"))

@@ -1,6 +1,7 @@
 package sallyporttest
 
 import (
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -22,6 +23,13 @@ type Daemon struct {
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when cmd has ended
 }
+
+// startLimit is how long a server may take to start: RabbitMQ takes ten seconds
+// on an idle machine. answerLimit is of one question whether it has.
+const (
+	startLimit  = 10 * time.Minute
+	answerLimit = 10 * time.Second
+)
 
 // startDaemon starts what command makes and waits until ready has no error.
 func startDaemon(t testing.TB, dir string, command func() *exec.Cmd, ready func() error) *Daemon {
@@ -54,7 +62,7 @@ func (d *Daemon) Start() {
 		defer close(done)
 		_ = cmd.Wait()
 	}(d.cmd, d.done)
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(startLimit)
 	for {
 		err := d.ready()
 		if err == nil {
@@ -137,13 +145,18 @@ func daemonProgram(t testing.TB, name, pkg string) string {
 	return ""
 }
 
-// freePort is a port of loopback that nobody listens on.
-func freePort(t testing.TB) int {
+// FreePort is a port of loopback that nobody listens on. It is below those that
+// systems give to connections and to who asks for any port (RFC 6335 has those
+// from 49152 on, Linux from 32768), so that nobody else gets it meanwhile.
+func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + rand.IntN(22_000)
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("there is no free port")
+	return 0
 }

@@ -63,7 +63,7 @@ func StartKubernetes(t testing.TB) *Kubernetes {
 		return pem.EncodeToMemory(&pem.Block{Type: name, Bytes: b})
 	}
 
-	client, peer := fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	client, peer := fmt.Sprintf("http://127.0.0.1:%d", FreePort(t)), fmt.Sprintf("http://127.0.0.1:%d", FreePort(t))
 	sub := filepath.Join(dir, "etcd")
 	if err := os.Mkdir(sub, 0o700); err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func StartKubernetes(t testing.TB) *Kubernetes {
 	raw, err := x509.MarshalECPrivateKey(signer)
 	signing := file("accounts.key", der("EC PRIVATE KEY", raw, err))
 	users := file("users.csv", []byte(k.Admin+`,admin,1,"system:masters"`+"\n"+k.Gateway+",gateway,2\n"))
-	port := fmt.Sprint(freePort(t))
+	port := fmt.Sprint(FreePort(t))
 	k.API = "https://127.0.0.1:" + port
 	k.Daemon = startDaemon(t, dir, func() *exec.Cmd {
 		return exec.Command(bin, "--etcd-servers", client, "--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", dir,
@@ -116,7 +116,7 @@ func StartKubernetes(t testing.TB) *Kubernetes {
 			if !roots.AppendCertsFromPEM(pem) {
 				return fmt.Errorf("%s holds no certificate yet", k.CAFile)
 			}
-			k.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+			k.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 		}
 		if status, said := k.Do(k.Admin, http.MethodGet, "/readyz", nil); status != http.StatusOK {
 			return fmt.Errorf("it says %d %s", status, said)

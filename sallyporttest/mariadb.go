@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -29,7 +28,7 @@ func MariaDB(t testing.TB, more ...string) *MariaDBServer {
 	bin := daemonProgram(t, "mariadbd", "mariadb-server")
 	install := daemonProgram(t, "mariadb-install-db", "mariadb-server")
 	dir, attr := daemonDir(t, "mysql")
-	port := freePort(t)
+	port := FreePort(t)
 	s := &MariaDBServer{
 		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(dir, "sock"),
 		User: "admin", Password: "root-of-mariadb",
@@ -58,7 +57,7 @@ func MariaDB(t testing.TB, more ...string) *MariaDBServer {
 		"--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
 	}, more...)
 	conf := mysql.NewConfig()
-	conf.Net, conf.Addr, conf.User, conf.Passwd, conf.Timeout, conf.ReadTimeout = "tcp", s.Addr, s.User, s.Password, time.Second, 5*time.Second
+	conf.Net, conf.Addr, conf.User, conf.Passwd, conf.Timeout, conf.ReadTimeout = "tcp", s.Addr, s.User, s.Password, answerLimit, answerLimit
 	conf.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(conf)
 	if err != nil {

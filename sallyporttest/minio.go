@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // MinIO is a running MinIO server on a loopback port: S3, and an STS of the
@@ -31,7 +30,7 @@ func StartMinIO(t testing.TB, env ...string) *MinIO {
 	bin := built(t, "minio")
 	dir := t.TempDir()
 	m := &MinIO{AccessKey: "sallyport", SecretKey: rand.Text()}
-	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	addr := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 	m.Endpoint = "http://" + addr
 	command := func() *exec.Cmd {
 		cmd := exec.Command(bin, "server", filepath.Join(dir, "data"), "--address", addr, "--console-address", "127.0.0.1:0",
@@ -42,7 +41,7 @@ func StartMinIO(t testing.TB, env ...string) *MinIO {
 		}, env...)
 		return cmd
 	}
-	client := &http.Client{Timeout: time.Second}
+	client := &http.Client{Timeout: answerLimit}
 	m.Daemon = startDaemon(t, dir, command, func() error {
 		// Its own probes are green before its users are loaded; then it has an
 		// opinion of a token.

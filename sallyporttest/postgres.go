@@ -21,7 +21,7 @@ import (
 // test skips.
 func Postgres(t testing.TB) string {
 	t.Helper()
-	s := initPostgres(t, "listen_addresses = ''\nstatement_timeout = 10s")
+	s := initPostgres(t, "listen_addresses = ''\nstatement_timeout = 1min")
 	s.Start()
 	return s.Socket
 }
@@ -50,7 +50,7 @@ type PostgresServer struct {
 // NewPostgres is PostgresTCP for tests that stop the server and start it again.
 func NewPostgres(t testing.TB, conf ...string) *PostgresServer {
 	t.Helper()
-	port := strconv.Itoa(freePort(t))
+	port := strconv.Itoa(FreePort(t))
 	s := initPostgres(t, append([]string{"listen_addresses = '127.0.0.1'", "port = " + port, "password_encryption = 'scram-sha-256'"}, conf...)...)
 	s.hba("local all postgres trust\n")
 	s.Start()
@@ -65,7 +65,7 @@ func NewPostgres(t testing.TB, conf ...string) *PostgresServer {
 // Start starts the server and waits until it answers.
 func (s *PostgresServer) Start() {
 	s.t.Helper()
-	if err := s.run("pg_ctl", "-D", filepath.Join(s.Dir, "data"), "-w", "-l", filepath.Join(s.Dir, "log"), "start"); err != nil {
+	if err := s.run("pg_ctl", "-D", filepath.Join(s.Dir, "data"), "-w", "-t", "600", "-l", filepath.Join(s.Dir, "log"), "start"); err != nil {
 		log, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
 		s.t.Fatalf("%v\n%s", err, log)
 	}
@@ -80,7 +80,7 @@ func (s *PostgresServer) Stop(mode string) {
 		return
 	}
 	s.up = false
-	if err := s.run("pg_ctl", "-D", filepath.Join(s.Dir, "data"), "-w", "-m", mode, "stop"); err != nil {
+	if err := s.run("pg_ctl", "-D", filepath.Join(s.Dir, "data"), "-w", "-t", "600", "-m", mode, "stop"); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -157,7 +157,7 @@ func (s *PostgresServer) hba(text string) {
 // psql runs a statement as the superuser.
 func (s *PostgresServer) psql(sql string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.Socket)
 	if err == nil {

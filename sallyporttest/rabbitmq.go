@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // RabbitMQServer is a RabbitMQ server of a test, with its management plugin.
@@ -55,7 +54,7 @@ func RabbitMQ(t testing.TB) *RabbitMQServer {
 		}
 		return &syscall.SysProcAttr{Credential: attr.Credential}
 	}
-	port, api, names, dist := freePort(t), freePort(t), freePort(t), freePort(t)
+	port, api, names, dist := FreePort(t), FreePort(t), FreePort(t), FreePort(t)
 	s := &RabbitMQServer{
 		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), URL: "http://127.0.0.1:" + strconv.Itoa(api),
 		User: "admin", Password: "root-of-rabbitmq",
@@ -89,13 +88,13 @@ disk_free_limit.absolute = 10MB
 		cmd.SysProcAttr, cmd.Env = credential(), env
 		return cmd
 	}, func() error {
-		c, err := net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(names), time.Second)
+		c, err := net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(names), answerLimit)
 		if err == nil {
 			c.Close()
 		}
 		return err
 	})
-	client := &http.Client{Timeout: 5 * time.Second}
+	client := &http.Client{Timeout: answerLimit}
 	s.Daemon = startDaemon(t, dir, func() *exec.Cmd {
 		cmd := exec.Command(bin)
 		cmd.SysProcAttr, cmd.Env = credential(), env

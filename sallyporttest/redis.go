@@ -27,7 +27,7 @@ func Redis(t testing.TB, conf ...string) *RedisServer {
 	t.Helper()
 	bin := daemonProgram(t, "redis-server", "redis-server")
 	dir, attr := daemonDir(t, "redis")
-	port := freePort(t)
+	port := FreePort(t)
 	s := &RedisServer{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Dir: dir, Password: "root-of-redis"}
 	file := filepath.Join(dir, "redis.conf")
 	text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsave \"\"\nappendonly no\ndatabases 4\nrequirepass %s\n%s\n", port, dir, s.Password, strings.Join(conf, "\n"))
@@ -39,12 +39,12 @@ func Redis(t testing.TB, conf ...string) *RedisServer {
 		cmd.SysProcAttr = attr
 		return cmd
 	}, func() error {
-		c, err := net.DialTimeout("tcp", s.Addr, time.Second)
+		c, err := net.DialTimeout("tcp", s.Addr, answerLimit)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_ = c.SetDeadline(time.Now().Add(answerLimit))
 		fmt.Fprint(c, "AUTH "+s.Password+"\r\n")
 		line, err := bufio.NewReader(c).ReadString('\n')
 		if err == nil && line != "+OK\r\n" {

@@ -11,7 +11,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -79,7 +78,7 @@ func OpenSSH(t testing.TB, revoked string, authorities ...ssh.PublicKey) *SSHD {
 		return path
 	}
 	host, trusted := file("host", pem.EncodeToMemory(block)), file("trusted", cas)
-	port := freePort(t)
+	port := FreePort(t)
 	s.Address = fmt.Sprintf("127.0.0.1:%d", port)
 	conf := fmt.Sprintf(`ListenAddress 127.0.0.1
 Port %d
@@ -103,7 +102,7 @@ PidFile none
 		file("sshd_config", []byte(conf))
 	}
 	s.Daemon = startDaemon(t, dir, func() *exec.Cmd { return exec.Command(bin, "-D", "-e", "-f", path) }, func() error {
-		c, err := net.DialTimeout("tcp", s.Address, time.Second)
+		c, err := net.DialTimeout("tcp", s.Address, answerLimit)
 		if err == nil {
 			c.Close()
 		}

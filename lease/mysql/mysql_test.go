@@ -43,17 +43,21 @@ func newBackend(t testing.TB, c mysql.Config) *mysql.Backend {
 	return b
 }
 
+// patience is how long a busy machine may take for an answer.
+const patience = time.Minute
+
 // login is one connection with a user and password.
 func login(t testing.TB, addr, user, password, database string) (*sql.Conn, error) {
 	t.Helper()
 	conf := driver.NewConfig()
-	conf.Net, conf.Addr, conf.User, conf.Passwd, conf.DBName, conf.Timeout = "tcp", addr, user, password, database, 5*time.Second
+	conf.Net, conf.Addr, conf.User, conf.Passwd, conf.DBName, conf.Timeout = "tcp", addr, user, password, database, patience
 	conf.Logger, conf.MultiStatements, conf.AllowAllFiles = &driver.NopLogger{}, true, true
 	connector, err := driver.NewConnector(conf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	db := sql.OpenDB(connector)
+	db.SetMaxIdleConns(-1) // what is closed is closed
 	t.Cleanup(func() { db.Close() })
 	conn, err := db.Conn(ctx)
 	if err == nil {
@@ -350,7 +354,7 @@ func testLimits(t *testing.T, s *sallyporttest.MariaDBServer, _ *mysql.Backend, 
 	if err := run(conn, "SELECT COUNT(*) FROM seq_1_to_100000000 a, seq_1_to_1000 b"); code(err) != 1969 {
 		t.Errorf("a long statement: %v", err)
 	}
-	if d := time.Since(start); d > 20*time.Second {
+	if d := time.Since(start); d > patience {
 		t.Errorf("it ran %v", d)
 	}
 }
@@ -380,7 +384,7 @@ func testRevoke(t *testing.T, s *sallyporttest.MariaDBServer, b *mysql.Backend, 
 			if err == nil {
 				t.Error("a statement came to its end")
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second): // it sleeps for 60
 			t.Error("a statement runs on")
 		}
 	}
@@ -403,7 +407,7 @@ func testLock(t *testing.T, s *sallyporttest.MariaDBServer, b *mysql.Backend, ad
 	for _, c := range []lease.Credential{cred, other} {
 		conn := mustAs(t, c)
 		var got int
-		if err := conn.QueryRowContext(ctx, fmt.Sprintf("SELECT GET_LOCK('%s', 5)", h)).Scan(&got); err != nil || got != 1 {
+		if err := conn.QueryRowContext(ctx, fmt.Sprintf("SELECT GET_LOCK('%s', 60)", h)).Scan(&got); err != nil || got != 1 {
 			t.Fatal(got, err)
 		}
 		if err := b.Revoke(ctx, h, lease.Kept{}); err != nil {
@@ -467,7 +471,7 @@ func testHammer(t *testing.T, s *sallyporttest.MariaDBServer, b *mysql.Backend, 
 		})
 	}
 	time.Sleep(100 * time.Millisecond)
-	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := b.Revoke(limited, h, lease.Kept{}); err != nil {
 		t.Error(err)
@@ -675,7 +679,7 @@ func TestFaults(t *testing.T) {
 		t.Helper()
 		start := time.Now()
 		f()
-		if d := time.Since(start); d > 10*time.Second {
+		if d := time.Since(start); d > 50*time.Second { // a call that is not bounded takes a minute
 			t.Errorf("%s took %v", what, d)
 		}
 	}
@@ -733,8 +737,15 @@ func TestFaults(t *testing.T) {
 	for _, c := range held {
 		c.Close()
 	}
-	if err := run(admin, "SELECT 1"); err != nil {
-		t.Fatal(err)
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) { // the server counts them for a moment more
+		conn, err := login(t, s.Addr, s.User, s.Password, "")
+		if err == nil {
+			conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 
 	h, cred := mint(t, b, sallyport.Read)

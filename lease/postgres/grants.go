@@ -144,8 +144,8 @@ func (b *Backend) relations(ctx context.Context, conn *pgx.Conn, wants []want) (
 		CROSS JOIN LATERAL (
 			SELECT c.oid, c.relkind, c.relname, n.nspname, n.oid AS schema
 			FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-			WHERE c.relname = w.name AND CASE WHEN w.schema <> '' THEN n.nspname = w.schema ELSE n.nspname = 'pg_catalog' OR n.nspname = ANY ($5) END
-			ORDER BY n.nspname <> 'pg_catalog', array_position($5, n.nspname::text)
+			WHERE c.relname = w.name AND CASE WHEN w.schema <> '' THEN n.nspname = w.schema ELSE n.nspname = 'pg_catalog' OR n.nspname = ANY ($5::text[]) END
+			ORDER BY n.nspname <> 'pg_catalog', array_position($5::text[], n.nspname::text)
 			LIMIT 1
 		) AS c
 		WHERE w.database IN ('', current_database())
@@ -264,13 +264,17 @@ func collectObjects(rows pgx.Rows) ([]object, error) {
 // ROLE takes over a role's attributes. For class read it must not be able to
 // write to any table of the database, count a sequence on or create anything either.
 func checkTemplate(ctx context.Context, conn *pgx.Conn, template string, class sallyport.Class) error {
-	var powers string
+	var powers, admin string
+	var pass, parameters bool
+	// From PostgreSQL 16 on, CREATEROLE alone makes nobody a member.
 	err := conn.QueryRow(ctx, `
 		SELECT coalesce(string_agg(m.rolname, ', ') FILTER (WHERE m.rolsuper OR m.rolcreaterole OR m.rolcreatedb OR m.rolreplication OR m.rolbypassrls
-			OR m.rolname = current_user OR m.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_signal_backend', 'pg_checkpoint')
-			OR $2 AND m.rolname IN ('pg_write_all_data', 'pg_maintain', 'pg_database_owner')), '')
+			OR m.rolname = current_user OR m.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_signal_backend', 'pg_checkpoint',
+				'pg_create_subscription', 'pg_use_reserved_connections', 'pg_signal_autovacuum_worker')
+			OR $2 AND m.rolname IN ('pg_write_all_data', 'pg_maintain', 'pg_database_owner')), ''),
+			current_user::text, current_setting('server_version_num')::int < 160000 OR pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION'), to_regclass('pg_catalog.pg_parameter_acl') IS NOT NULL
 		FROM pg_roles r JOIN pg_roles m ON m.oid = r.oid OR pg_has_role(r.oid, m.oid, 'MEMBER') WHERE r.rolname = $1 GROUP BY r.oid`,
-		template, class == sallyport.Read).Scan(&powers)
+		template, class == sallyport.Read).Scan(&powers, &admin, &pass, &parameters)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("there is no role %s for class %s", sallyport.JoinName(template), class)
@@ -278,7 +282,22 @@ func checkTemplate(ctx context.Context, conn *pgx.Conn, template string, class s
 		return err
 	case powers != "":
 		return fmt.Errorf("the role %s gives more than class %s may have: it is, or is a member of, %s", sallyport.JoinName(template), class, powers)
-	case class != sallyport.Read:
+	case !pass:
+		return fmt.Errorf("the administrator may make nobody a member of the role %[1]s: GRANT %[1]s TO %[2]s WITH ADMIN OPTION", sallyport.JoinName(template), sallyport.JoinName(admin))
+	}
+	if parameters { // from PostgreSQL 15 on
+		var parameter string
+		if err := conn.QueryRow(ctx, `
+			SELECT coalesce(min(p.parname), '') FROM pg_roles r, pg_parameter_acl p, aclexplode(p.paracl) a
+			WHERE r.rolname = $1 AND a.grantee <> 0 AND pg_has_role(r.oid, a.grantee, 'MEMBER') AND ($2 OR a.privilege_type = 'ALTER SYSTEM')`,
+			template, class == sallyport.Read).Scan(&parameter); err != nil {
+			return err
+		}
+		if parameter != "" {
+			return fmt.Errorf("the role %s gives more than class %s may have: it may set the server's parameter %s", sallyport.JoinName(template), class, parameter)
+		}
+	}
+	if class != sallyport.Read {
 		return nil
 	}
 	var writes string
@@ -289,7 +308,7 @@ func checkTemplate(ctx context.Context, conn *pgx.Conn, template string, class s
 			WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND (
 				pg_has_role(r.oid, c.relowner, 'MEMBER')
 				OR EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee <> 0 AND pg_has_role(r.oid, a.grantee, 'MEMBER')
-					AND (a.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER') OR c.relkind = 'S' AND a.privilege_type = 'USAGE'))
+					AND (a.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'MAINTAIN') OR c.relkind = 'S' AND a.privilege_type = 'USAGE'))
 				OR EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL AND a.grantee <> 0
 					AND pg_has_role(r.oid, a.grantee, 'MEMBER') AND a.privilege_type IN ('INSERT', 'UPDATE')))
 			UNION ALL

@@ -28,10 +28,13 @@ insert into vault values ('s');
 create view open_orders as select * from orders;
 `
 
+// patience is how long a busy machine may take for an answer.
+const patience = 2 * time.Minute
+
 // session runs SQL as somebody, and returns one value.
 func session(t testing.TB, dsn string) *pgx.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {

@@ -112,7 +112,7 @@ type Backend struct {
 }
 
 // timeout bounds one command where the context does not.
-const timeout = 3 * time.Second
+const timeout = 10 * time.Second
 
 var ruleForm = regexp.MustCompile(`^[+-]@?[a-z0-9][a-z0-9_.-]*(\|[a-z0-9_.-]+)?$`)
 

@@ -135,7 +135,7 @@ func TestLostDatabase(t *testing.T) {
 	if err := b.Revoke(context.Background(), h, lease.Kept{}); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for good(s, m) { // without the id of the lease it is queued
 		if time.Now().After(deadline) {
 			t.Fatal("the orphan is good for ever")
@@ -219,7 +219,7 @@ func TestSlow(t *testing.T) {
 	if rerr := b.Revoke(ctx, h, lease.Kept{}); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(rerr, context.DeadlineExceeded) {
 		t.Errorf("%v %v", err, rerr)
 	}
-	if time.Since(start) > 10*time.Second {
+	if time.Since(start) > 30*time.Second { // a request is given up after 30, and this would be two
 		t.Error("it hangs")
 	}
 	s.Hold(0)
@@ -249,14 +249,16 @@ func TestShortLease(t *testing.T) {
 	s := server(t)
 	b := backend(t, s.Address, vault.Auth{Token: text(s.Token("gateway"))}, nil)
 	s.TTL, s.MaxTTL = 10*time.Second, time.Hour
+	start := time.Now()
 	m := minted(t, b, leasetest.NewHandle(leasetest.Owner))
-	if left := time.Until(m.Expires); left < 50*time.Second || left > time.Minute {
-		t.Errorf("it expires in %v", left)
+	if m.Expires.Sub(start) < 50*time.Second || time.Until(m.Expires) > time.Minute {
+		t.Errorf("it expires in %v", time.Until(m.Expires))
 	}
 	s.MaxTTL = 20 * time.Second
+	start = time.Now()
 	m = minted(t, b, leasetest.NewHandle(leasetest.Owner))
-	if left := time.Until(m.Expires); left < 10*time.Second || left > 20*time.Second {
-		t.Errorf("it expires in %v", left)
+	if m.Expires.Sub(start) < 10*time.Second || time.Until(m.Expires) > 20*time.Second {
+		t.Errorf("it expires in %v", time.Until(m.Expires))
 	}
 	// And the token's own end bounds a long one.
 	s.TTL = time.Hour
