@@ -34,13 +34,13 @@ const maxAudited = 16 << 20
 
 func secretsAudit(e *env) *cobra.Command {
 	older := age(90 * 24 * time.Hour)
-	files := false
+	files, knownPath := false, ""
 	c := &cobra.Command{
 		Use: "audit", Short: "Find standing secrets in the config, in MCP hosts' files and in running servers", Args: cobra.NoArgs,
 		Long: `Audit reads the config, the files in which MCP hosts of this account keep their
 servers, and the environment of this account's MCP servers that run. It names what
 is a secret that stands there, and never its value. The exit code is 5 if there is
-anything.`,
+anything that no entry of --known answers for.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			home, err := os.UserHomeDir()
 			if err != nil {
@@ -49,6 +49,12 @@ anything.`,
 			a, err := newAudit(time.Now(), time.Duration(older))
 			if err != nil {
 				return err
+			}
+			var list []known
+			if knownPath != "" {
+				if list, err = readKnown(knownPath, a.now); err != nil {
+					return err
+				}
 			}
 			cfg, err := loadConfig(e.config)
 			switch {
@@ -68,6 +74,7 @@ anything.`,
 				a.processes("/proc")
 			}
 			a.shared()
+			a.accept(list)
 			if err := a.print(e); err != nil {
 				return err
 			}
@@ -78,6 +85,7 @@ anything.`,
 		},
 	}
 	c.Flags().BoolVar(&files, "files", false, "look at files only, not at processes")
+	c.Flags().StringVar(&knownPath, "known", "", "a file with findings that somebody answers for, each until a day")
 	c.Flags().Var(&older, "older", "how old a key may get before it is a finding: 90d, 36h")
 	return c
 }
@@ -99,9 +107,11 @@ type finding struct {
 
 // audit looks for standing secrets.
 type audit struct {
-	Findings []finding `json:"findings"`
-	Looked   []string  `json:"looked_at"`
-	Skipped  []string  `json:"skipped,omitempty"`
+	Findings  []finding  `json:"findings"`
+	Known     []accepted `json:"known,omitempty"`
+	Unmatched []known    `json:"unmatched,omitempty"` // of --known
+	Looked    []string   `json:"looked_at"`
+	Skipped   []string   `json:"skipped,omitempty"`
 
 	had   map[finding]bool // Findings: a file of others' may make many
 	now   time.Time
@@ -159,8 +169,14 @@ func (a *audit) print(e *env) error {
 	for _, s := range a.Skipped {
 		fmt.Fprintln(e.stderr, "not looked at:", s)
 	}
+	for _, k := range a.Unmatched {
+		fmt.Fprintf(e.stderr, "nothing is like %s %s any more: take it out of the known ones\n", shown(k.Where), shown(k.What))
+	}
+	for _, k := range a.Known {
+		fmt.Fprintf(e.stdout, "known until %s: %s, %s: %s\n", k.Until, k.Where, k.What, k.For)
+	}
 	if len(a.Findings) == 0 {
-		fmt.Fprintf(e.stdout, "no standing secret was found in %s\n", count(len(a.Looked), "place"))
+		fmt.Fprintf(e.stdout, "no %sstanding secret was found in %s\n", map[bool]string{true: "other "}[len(a.Known) > 0], count(len(a.Looked), "place"))
 		return nil
 	}
 	var rows [][]string
