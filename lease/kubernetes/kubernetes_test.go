@@ -197,7 +197,7 @@ func refused(t *testing.T, k *sallyporttest.Kubernetes, b *kubernetes.Backend) {
 		if on == b.Truth().KillsSessions {
 			t.Errorf("a watch that was open: alive %v", on)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("a watch that was open says nothing")
 		stop()
 		<-said
@@ -388,7 +388,7 @@ func outOfReach(t *testing.T, k *sallyporttest.Kubernetes, b *kubernetes.Backend
 	for name, call := range calls {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		start := time.Now()
-		if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
+		if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 30*time.Second {
 			t.Errorf("%s where nobody answers: %v after %v", name, err, time.Since(start))
 		}
 		cancel()
