@@ -147,7 +147,9 @@ func TestWiden(t *testing.T) {
 // Whatever a read credential sets, it writes nowhere.
 func TestReadCannotWrite(t *testing.T) {
 	super := sallyporttest.PostgresTCP(t)
-	mustExec(t, session(t, super), schema)
+	root := session(t, super)
+	mustExec(t, root, schema+"revoke create on schema public from public") // which PUBLIC has up to PostgreSQL 14
+	merges := version(t, root) >= 150000
 	b := backend(t, postgres.Config{Admin: source(super)})
 	h, m := mint(t, b, spec(sallyport.Read, grant("orders", "select"), grant(`sales."Big Orders"`, "select")))
 	conn := session(t, dsn(m))
@@ -165,6 +167,9 @@ func TestReadCannotWrite(t *testing.T) {
 		`create rule r as on insert to orders do nothing`, `with x as (delete from orders returning id) select * from x`, `explain analyze delete from orders`, `reassign owned by postgres to current_user`,
 		`alter role ` + string(h) + ` superuser`, `alter role ` + string(h) + ` valid until 'infinity'`, `alter role ` + string(h) + ` connection limit 100`, `comment on role ` + string(h) + ` is ''`, `drop role ` + string(h),
 	} {
+		if strings.HasPrefix(sql, "merge ") && !merges {
+			continue
+		}
 		if _, err := conn.Exec(t.Context(), sql); err == nil {
 			t.Errorf("a read credential did this: %s", sql)
 		} else if c := code(err); c != "42501" && c != "0A000" && c != "55000" && c != "25001" {
@@ -321,12 +326,17 @@ func TestTemplates(t *testing.T) {
 	super := sallyporttest.PostgresTCP(t)
 	root := session(t, super)
 	mustExec(t, root, schema+`create role reader; grant select on vault to reader; create role writer; grant select, insert on orders to writer; create role boss superuser; create role under in role boss;
-		create role columns; grant update (note) on orders to columns; create role super_reader in role pg_read_all_data; create role all_writer in role pg_write_all_data;
+		create role columns; grant update (note) on orders to columns;
 		create role counter; grant usage on sequence orders_id_seq to counter; create role maker; grant create on schema sales to maker; create role founder; grant create on database postgres to founder; create role owner; alter schema sales owner to owner`)
 	with := func(role string) *postgres.Backend {
 		return backend(t, postgres.Config{Admin: source(super), Roles: map[sallyport.Class]string{sallyport.Read: role}})
 	}
-	for _, ok := range []string{"reader", "super_reader"} {
+	readers, writers := []string{"reader"}, []string{"writer", "boss", "under", "columns", "postgres", "nobody", "pg_write_all_data", "pg_execute_server_program", "counter", "maker", "founder", "owner"}
+	if version(t, root) >= 140000 {
+		mustExec(t, root, "create role super_reader in role pg_read_all_data; create role all_writer in role pg_write_all_data")
+		readers, writers = append(readers, "super_reader"), append(writers, "all_writer")
+	}
+	for _, ok := range readers {
 		b := with(ok)
 		h, m := mint(t, b, spec(sallyport.Read))
 		if err := run(t.Context(), m.Credential, "select * from vault"); err != nil {
@@ -337,7 +347,7 @@ func TestTemplates(t *testing.T) {
 		}
 		revoke(t, b, h)
 	}
-	for _, bad := range []string{"writer", "boss", "under", "columns", "all_writer", "postgres", "nobody", "pg_write_all_data", "pg_execute_server_program", "counter", "maker", "founder", "owner"} {
+	for _, bad := range writers {
 		h := leasetest.NewHandle(leasetest.Owner)
 		if _, err := with(bad).Mint(t.Context(), h, spec(sallyport.Read)); err == nil {
 			t.Errorf("a read credential was minted in the role %s", bad)
