@@ -248,8 +248,10 @@ type quotedBy struct {
 
 // Visit implements ast.Visitor.
 func (q *quotedBy) Visit(n ast.Node) ast.Visitor {
-	if s, ok := n.(*ast.StringNode); ok && s.Value != "" && strings.Contains(q.msg, strconv.Quote(s.Value)) {
-		q.found = append(q.found, s.GetToken())
+	if s, ok := n.(ast.ScalarNode); ok {
+		if t := s.GetToken(); t.Value != "" && strings.Contains(q.msg, strconv.Quote(t.Value)) {
+			q.found = append(q.found, t)
+		}
 	}
 	return q
 }

@@ -157,6 +157,12 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 		r.name = name
 		b, err := o.open(r)
 		if err != nil {
+			var known *sallyport.Error
+			if errors.As(err, &known) && !strings.HasPrefix(known.Text, a.cfg.path+": ") {
+				e := *known // its text alone is shown, which then says which file
+				e.Text = a.cfg.path + ": " + e.Text
+				return &e
+			}
 			return fmt.Errorf("leases.%s.%s: %w", name, kind, err)
 		}
 		if closer, ok := b.(interface{ Close() error }); ok {
@@ -168,7 +174,7 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 	if a.connections, err = newConnections(roots, backends, a.recordConnection); err != nil {
 		return err
 	}
-	if c.Seal, err = a.cfg.custodyBox(); err != nil {
+	if c.Seal, err = roots.box(); err != nil {
 		return err
 	}
 	a.leases, err = lease.Open(ctx, c)
