@@ -101,7 +101,7 @@ func TestI6_NothingIsSentWithoutTheLedger(t *testing.T) {
 			}
 			undo()
 			// It works again when the disk does.
-			deadline := time.Now().Add(10 * time.Second)
+			deadline := time.Now().Add(time.Minute)
 			for {
 				d, err := g.Call(who, "pay", "refund", refund("1"), nil)
 				if err == nil && d.Forwarded {

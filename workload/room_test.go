@@ -19,7 +19,7 @@ import (
 // another path, or with other bytes, is another program.
 func TestMain(m *testing.M) {
 	if addr := os.Getenv("WORKLOAD_TEST_FETCH"); addr != "" {
-		ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer stop()
 		s, err := workloadapi.FetchX509SVID(ctx, workloadapi.WithAddr(addr))
 		if err != nil {
@@ -95,7 +95,7 @@ func everybody(ids ...spiffeid.ID) func(context.Context, Peer) ([]Identity, erro
 
 func within(t testing.TB) context.Context {
 	t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(stop)
 	return ctx
 }
