@@ -449,6 +449,7 @@ func (h *Handler) borrow(ctx context.Context, r *room, srv *server, p *gateway.P
 				if known.Fix != "" {
 					e.text += " (" + known.Fix + ")"
 				}
+				err = known.Err // the text is said already
 			}
 			e.err = err
 			return nil, e

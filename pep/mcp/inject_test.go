@@ -542,8 +542,12 @@ func TestNoCredentialNoCall(t *testing.T) {
 		if strings.Contains(got, "no-details") || !strings.Contains(got, "upstream_credential") || name == "an error" && !strings.Contains(got, "postgres: connecting (try again)") {
 			t.Errorf("%s: %s", name, got)
 		}
-		if err := h.Discover(t.Context(), "one"); sallyport.CodeOf(err) != "upstream_credential" {
+		err := h.Discover(t.Context(), "one")
+		if sallyport.CodeOf(err) != "upstream_credential" {
 			t.Errorf("%s: discover: %v", name, err)
+		}
+		if name == "an error" && err.Error() != "server one: is not called: postgres: connecting (try again): dial tcp 10.1.2.3:5432: no-details" {
+			t.Errorf("the log says %v", err)
 		}
 	}
 }

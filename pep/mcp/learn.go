@@ -20,8 +20,11 @@ func (h *Handler) Discover(ctx context.Context, name string) error {
 	srv.learning.Lock()
 	defer srv.learning.Unlock()
 	if err := h.discover(ctx, srv); err != nil {
-		e := sallyport.Errorf(sallyport.EUnavailable, asUpstream(err).word, "server %s: %s", name, h.hideText(&room{}, nil, asUpstream(err).text))
-		e.Err = h.hide(&room{}, nil, err)
+		up := asUpstream(err)
+		e := sallyport.Errorf(sallyport.EUnavailable, up.word, "server %s: %s", name, h.hideText(&room{}, nil, up.text))
+		if up.err != nil {
+			e.Err = h.hide(&room{}, nil, up.err)
+		}
 		return e
 	}
 	return nil
