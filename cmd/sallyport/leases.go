@@ -135,6 +135,16 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
+	roots := newRootSources(a.cfg)
+	roots.issuer = a.issuer
+	// What stands in the config and is no reference is refused, used or not.
+	box, err := roots.box()
+	if err == nil && a.cfg.Vault != nil {
+		_, err = roots.vault()
+	}
+	if err != nil {
+		return err
+	}
 	if len(a.cfg.Leases) == 0 {
 		left := 0
 		err := a.store.Reader().Facts(ctx, "lease", func(string, []byte) error { left++; return nil })
@@ -143,10 +153,7 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 		}
 		return err
 	}
-	noDumps(a)
-	c := lease.Config{Store: a.store, Owner: owner, Sources: map[string]lease.SourceConfig{}, Log: a.log, Now: time.Now}
-	roots := newRootSources(a.cfg)
-	roots.issuer = a.issuer
+	c := lease.Config{Store: a.store, Owner: owner, Sources: map[string]lease.SourceConfig{}, Seal: box, Log: a.log, Now: time.Now}
 	backends := map[string]lease.Backend{}
 	for name, l := range a.cfg.Leases {
 		kind, o, err := l.opener()
@@ -218,14 +225,12 @@ func gatewayID(data string) (lease.Owner, error) {
 	return lease.NewOwner(b), nil
 }
 
-// noDumps keeps the memory of this process, which holds live credentials, out
-// of core files, and from other processes of the same account.
-func noDumps(a *app) {
-	err := errors.Join(
+// noDumps keeps the memory of this process, which holds secrets, out of core
+// files, and from other processes of the same account. What it starts leaves no
+// core file either.
+func noDumps() error {
+	return errors.Join(
 		unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}),
 		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0),
 	)
-	if err != nil {
-		a.log.Warn("core dumps could not be turned off", "error", err)
-	}
 }

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,7 +181,7 @@ func TestTheEndOfATaskEndsItsStatement(t *testing.T) {
 		}
 		return n
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for sleeping() == 0 {
 		select {
 		case a := <-got:
@@ -199,7 +203,7 @@ func TestTheEndOfATaskEndsItsStatement(t *testing.T) {
 			t.Errorf("the client is told: %+v", a)
 		}
 		t.Logf("after %v the client is told: %s", time.Since(began), a.text)
-	case <-time.After(5 * time.Second):
+	case <-time.After(25 * time.Second): // by itself it ends after 30
 		t.Fatal("the client still waits")
 	}
 	if n := sleeping() + len(s.roles()); n != 0 {
@@ -207,7 +211,7 @@ func TestTheEndOfATaskEndsItsStatement(t *testing.T) {
 	}
 	// What nobody waits for is on disk with the next batch.
 	var ledger string
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		ledger, err = s.sallyport("ledger", "show", "--task", string(ss.token.Task))
 		if err == nil && strings.Contains(ledger, "task_ended") && strings.Contains(ledger, "  revoked  ") {
 			break
@@ -258,5 +262,37 @@ leases:
 		if rows[source] != want {
 			t.Errorf("%q, want %q", rows[source], want)
 		}
+	}
+}
+
+// The memory of a gateway goes into no core file, whether it has leases or not,
+// and neither does that of the programs that it starts.
+func TestNoCoreFiles(t *testing.T) {
+	g := serveFiles(t, map[string]string{
+		"sallyport.yaml": `listen: 127.0.0.1:0
+trust_domain: example.org
+store: sqlite:var/sallyport.db
+servers:
+  kid: { command: [sh, -c, 'ulimit -c >$DIR/kid.core; exec mcpstub $DIR/tools.json'] }
+`,
+		"tools.json": `[{"name":"look","inputSchema":{"type":"object"}}]`,
+	})
+	kid, err := os.ReadFile(filepath.Join(g.dir, "kid.core"))
+	if err != nil || strings.TrimSpace(string(kid)) != "0" {
+		t.Errorf("a program may leave a core file: %s %v", kid, err)
+	}
+	pid, err := os.ReadFile(filepath.Join(g.dir, "var", "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proc := filepath.Join("/proc", strings.TrimSpace(string(pid)))
+	limits, err := os.ReadFile(filepath.Join(proc, "limits"))
+	if err != nil || !regexp.MustCompile(`(?m)^Max core file size +0 +0 `).Match(limits) {
+		t.Errorf("%v\n%s", err, limits)
+	}
+	// Who may not attach to it does not own its files in /proc.
+	info, err := os.Stat(filepath.Join(proc, "environ"))
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("others of its account may attach: %v", err)
 	}
 }

@@ -243,6 +243,9 @@ func (e *env) custody() (*custody.Store, error) {
 // readSecret reads a secret from standard input: to its end, or on a terminal
 // one line that is not shown.
 func (e *env) readSecret(ctx context.Context, what string) (secret.Value, error) {
+	if err := noDumps(); err != nil {
+		return secret.Value{}, err
+	}
 	var in io.Reader = io.LimitReader(e.stdin, custody.MaxSecret+1)
 	if f, ok := e.stdin.(*os.File); ok {
 		if state, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {

@@ -101,6 +101,9 @@ func newApp(ctx context.Context, cfg *Config, log *slog.Logger) (_ *app, err err
 			a.Close()
 		}
 	}()
+	if err := noDumps(); err != nil {
+		log.Warn("core dumps could not be turned off", "error", err)
+	}
 	if a.listener, err = listen(cfg); err != nil {
 		return nil, err
 	}
