@@ -193,7 +193,9 @@ func configError(path, text string, err error) error {
 	if m := regexp.MustCompile(`unknown field "(.*)"`).FindStringSubmatch(msg); m != nil {
 		keys := configKeys(reflect.TypeFor[Config](), nil)
 		msg = fmt.Sprintf("unknown key %q", m[1])
-		if near := sallyport.Nearest(m[1], keys); near != "" {
+		if places := configPlaces(reflect.TypeFor[Config](), "", m[1]); len(places) > 0 {
+			e.Fix = m[1] + " belongs elsewhere: " + strings.Join(places, ", ")
+		} else if near := sallyport.Nearest(m[1], keys); near != "" {
 			e.Fix = "did you mean " + near + "?"
 		} else {
 			e.Fix = "the keys are described in docs/config.md"
@@ -269,6 +271,31 @@ func configKeys(t reflect.Type, keys []string) []string {
 		}
 	}
 	return keys
+}
+
+// configPlaces lists where in the config a key may stand.
+func configPlaces(t reflect.Type, at, key string) []string {
+	var places []string
+	switch t.Kind() {
+	case reflect.Map:
+		return configPlaces(t.Elem(), at+"NAME.", key)
+	case reflect.Slice, reflect.Pointer:
+		return configPlaces(t.Elem(), at, key)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			name, inline := strings.CutSuffix(t.Field(i).Tag.Get("yaml"), ",inline")
+			switch {
+			case inline:
+				places = append(places, configPlaces(t.Field(i).Type, at, key)...)
+			case name != "":
+				if name == key {
+					places = append(places, at+key)
+				}
+				places = append(places, configPlaces(t.Field(i).Type, at+name+".", key)...)
+			}
+		}
+	}
+	return places
 }
 
 var serverName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
