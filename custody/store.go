@@ -132,7 +132,7 @@ func (s *Store) Describe(name string) (Key, error) {
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		e := sallyport.Errorf(sallyport.ENotFound, "custody_none", "there is no key %s in custody", name)
-		e.Fix = "sallyport secrets put " + name
+		e.Fix = "sallyport secrets put " + name + " --host HOST < FILE"
 		return Key{}, e
 	}
 	if err != nil {

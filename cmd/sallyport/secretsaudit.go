@@ -227,7 +227,7 @@ func (a *audit) shared() {
 			whats = append(whats, p.what)
 		}
 		a.add(strings.Join(slices.Compact(wheres), ", "), strings.Join(slices.Compact(slices.Sorted(slices.Values(whats))), ", "),
-			"one secret for several servers: nobody can tell them apart, and none can be cut off alone", "an account for each, minted by a lease")
+			whyShared, "an account for each, minted by a lease")
 	}
 }
 
@@ -408,6 +408,7 @@ const (
 	fixServer = "a lease and inject: docs/secrets.md"
 	fixHost   = "put the server behind the gateway, which holds a lease for it: docs/secrets.md"
 	fixOld    = "make a new one where it was issued, and replace it here"
+	whyShared = "one secret for several servers: nobody can tell them apart, and none can be cut off alone"
 )
 
 // config looks at the gateway's own config.
@@ -462,8 +463,13 @@ func (a *audit) config(c *Config) {
 		case old > a.older:
 			a.add("custody", k.Name, "it is "+round(old)+" old", "sallyport secrets rotate "+k.Name)
 		}
-		if len(c.usersOf(k.Name)) == 0 {
+		users := c.usersOf(k.Name)
+		if len(users) == 0 {
 			a.add("custody", k.Name, "nobody uses it", "sallyport secrets rm "+k.Name+", and make it worthless where it was issued")
+		}
+		servers := slices.DeleteFunc(users, func(u string) bool { return !strings.HasPrefix(u, "servers.") })
+		if len(servers) > 1 {
+			a.add(c.path+": "+strings.Join(servers, ", "), "key "+k.Name+" in custody", whyShared, "an account and a key for each")
 		}
 	}
 }
