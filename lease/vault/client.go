@@ -189,6 +189,7 @@ type answer struct {
 
 // statusError is an answer that says no.
 type statusError struct {
+	path string // which right it is about
 	code int
 	text string
 	api  bool // in the words of Vault's API
@@ -196,9 +197,9 @@ type statusError struct {
 
 func (e *statusError) Error() string {
 	if e.text == "" {
-		return fmt.Sprintf("HTTP %d", e.code)
+		return fmt.Sprintf("%s: HTTP %d", e.path, e.code)
 	}
-	return fmt.Sprintf("HTTP %d: %s", e.code, e.text)
+	return fmt.Sprintf("%s: HTTP %d: %s", e.path, e.code, e.text)
 }
 
 func status(err error) (int, string) {
@@ -326,10 +327,10 @@ func (c *Client) send(ctx context.Context, method, path string, token secret.Val
 	var a answer
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return nil, &statusError{code: resp.StatusCode, text: "it redirects, which is not followed; name the active node, or one that forwards"}
+		return nil, &statusError{path: path, code: resp.StatusCode, text: "it redirects, which is not followed; name the active node, or one that forwards"}
 	case resp.StatusCode >= 400:
 		_ = json.Unmarshal(text, &a) // what is no JSON says nothing
-		return nil, &statusError{resp.StatusCode, oneLine(strings.Join(a.Errors, "; "), token), a.Errors != nil}
+		return nil, &statusError{path, resp.StatusCode, oneLine(strings.Join(a.Errors, "; "), token), a.Errors != nil}
 	case len(bytes.TrimSpace(text)) == 0:
 		return &a, nil
 	}

@@ -130,7 +130,7 @@ func (b *Backend) Truth() lease.Truth {
 func (b *Backend) Mint(ctx context.Context, h lease.Handle, s lease.Spec) (lease.Minted, error) {
 	path, ok := b.c.Paths[s.Class]
 	if !ok {
-		return lease.Minted{}, fail("minting", fmt.Errorf("no path is configured for the class %s", s.Class))
+		return lease.Minted{}, fail("minting", fmt.Errorf("no path is configured for the class %s: name one under paths", s.Class))
 	}
 	b.mu.Lock()
 	old, again := b.minted[h]
@@ -159,7 +159,7 @@ func (b *Backend) Mint(ctx context.Context, h lease.Handle, s lease.Spec) (lease
 	b.note(h, m)
 	a, err := b.read(ctx, path, token)
 	if err != nil {
-		return lease.Minted{}, fail("reading "+path, err)
+		return lease.Minted{}, fail("reading the credential", err)
 	}
 	if a.LeaseID == "" {
 		return lease.Minted{}, fail("reading "+path, errors.New("it has no lease: this is no dynamic secret, and nothing could take it back"))

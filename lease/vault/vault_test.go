@@ -302,9 +302,9 @@ func TestNotMinted(t *testing.T) {
 		"no path is configured": func(c *vault.Config) { delete(c.Paths, sallyport.Read) },
 		"it has no lease":       func(c *vault.Config) { c.Paths[sallyport.Read] = "secret/data/db" },
 		`no field "pin"`:        func(c *vault.Config) { c.Fields = map[string]string{"pin": lease.Password} },
-		"permission denied":     func(c *vault.Config) { c.Policies[sallyport.Read] = []string{"orders-write"} },
-		"must be subset":        func(c *vault.Config) { c.Policies[sallyport.Read] = []string{"root"} },
-		"unknown role":          func(c *vault.Config) { c.Role = "sallyporx" },
+		"reading the credential: database/creds/readonly: HTTP 403: permission denied": func(c *vault.Config) { c.Policies[sallyport.Read] = []string{"orders-write"} },
+		"must be subset": func(c *vault.Config) { c.Policies[sallyport.Read] = []string{"root"} },
+		"unknown role":   func(c *vault.Config) { c.Role = "sallyporx" },
 	} {
 		s.Policy("gateway", "*")
 		b := backend(t, s.Address, auth, change)
