@@ -139,6 +139,21 @@ func (b *bench) stop() {
 	b.store.Close()
 }
 
+// crash stops with nothing revoked, and the store as it is on disk.
+func (b *bench) crash() {
+	fail := func(err func(string) error) {
+		b.place.mu.Lock()
+		b.place.fail = err
+		b.place.mu.Unlock()
+	}
+	fail(func(string) error { return errors.New("gone") })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	b.Broker.Close(ctx)
+	b.store.Close()
+	fail(nil)
+}
+
 // settle sweeps until nothing waits.
 func (b *bench) settle() {
 	b.t.Helper()
@@ -458,17 +473,7 @@ func TestI10_RestartLeavesNothing(t *testing.T) {
 	orphan := lease.NewHandle(owner, "l_000000000001")
 	b.place.has[orphan] = 1
 	b.get(read(b.task()))
-	// A crash: nothing is revoked, and the store is as it is on disk.
-	b.place.mu.Lock()
-	b.place.fail = func(string) error { return errors.New("gone") }
-	b.place.mu.Unlock()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	b.Broker.Close(ctx)
-	b.store.Close()
-	b.place.mu.Lock()
-	b.place.fail = nil
-	b.place.mu.Unlock()
+	b.crash()
 	b.start()
 	if n := len(b.Leases()); n != 1 {
 		t.Errorf("%d leases are known after the start", n)

@@ -147,7 +147,8 @@ func (b *Broker) try(l *live) {
 		return
 	}
 	l.trying = true
-	kept, src := b.opened(l), l.src
+	has, sealed, expires, src := l.kept, l.Sealed, l.Expires, l.src
+	has.Ref = l.Ref
 	first := l.Attempts == 0 && l.unsaid == 0
 	b.mu.Unlock()
 	if first {
@@ -156,9 +157,19 @@ func (b *Broker) try(l *live) {
 			b.log.Warn("the end of a lease is not in the ledger yet", "lease", l.ID, "error", err)
 		}
 	}
+	kept, err := b.opened(has, sealed, l.Handle)
+	switch {
+	case sallyport.KindOf(err) == sallyport.EUnavailable && b.now().Before(expires):
+		b.failed(l, err) // without it a backend would say that nothing can be done
+		return
+	case err != nil:
+		b.log.Error("what revokes a lease cannot be opened", "lease", l.ID, "error", err)
+	case has.Secret.Len() == 0:
+		defer kept.Secret.Zero()
+	}
 	ctx, cancel := context.WithTimeout(b.ctx, revokeWait)
 	defer cancel()
-	err := src.enter(ctx, src.ends)
+	err = src.enter(ctx, src.ends)
 	if err == nil {
 		err = src.Backend.Revoke(ctx, l.Handle, kept)
 		<-src.ends
@@ -175,20 +186,13 @@ func (b *Broker) try(l *live) {
 	}
 }
 
-// opened is what revoking needs beside the handle, as far as it is known. The
-// caller holds b.mu.
-func (b *Broker) opened(l *live) Kept {
-	k := l.kept
-	k.Ref = l.Ref
-	if k.Secret.Len() == 0 && len(l.Sealed) > 0 && b.seal != nil {
-		v, err := b.seal.Open(string(l.Handle), l.Sealed)
-		if err != nil {
-			b.log.Error("what revokes a lease cannot be opened", "lease", l.ID, "error", err)
-			return k
-		}
-		k.Secret = v
+// opened is what revoking needs beside the handle, as far as it is known. It
+// may ask a server for the key of what is sealed.
+func (b *Broker) opened(k Kept, sealed []byte, h Handle) (_ Kept, err error) {
+	if k.Secret.Len() == 0 && len(sealed) > 0 && b.seal != nil {
+		k.Secret, err = b.seal.Open(string(h), sealed)
 	}
-	return k
+	return k, err
 }
 
 // failed notes a revocation that did not work: it is tried again for ever.

@@ -1,6 +1,7 @@
 package lease_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/secret"
 )
 
 // odd is a backend whose steps are what a test makes of them.
@@ -329,6 +331,75 @@ func TestAListThatHangs(t *testing.T) {
 	}
 }
 
+// sealer is a box whose key may be out of reach.
+type sealer struct{ err atomic.Pointer[sallyport.Error] }
+
+func (*sealer) Seal(name string, v secret.Value) ([]byte, error) {
+	return append([]byte(name+"/"), v.UnsafeBytes()...), nil
+}
+
+func (s *sealer) Open(name string, sealed []byte) (secret.Value, error) {
+	if err := s.err.Load(); err != nil {
+		return secret.Value{}, err
+	}
+	return secret.New(bytes.TrimPrefix(bytes.Clone(sealed), []byte(name+"/"))), nil
+}
+
+// What only its secret revokes waits for the key that opens it, until it has
+// expired: without the secret a backend would say that nothing can be done.
+func TestTheKeyOfWhatIsSealedIsAway(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  *sallyport.Error
+		back bool // the key comes back
+		want string
+	}{
+		{"for a while", &sallyport.Error{Kind: sallyport.EUnavailable, Code: "custody_key", Text: "vault is down"}, true, "intended active revoking revoke failed revoked"},
+		{"for ever", &sallyport.Error{Kind: sallyport.EUnavailable, Code: "custody_key", Text: "vault is down"}, false, "intended active revoking revoke failed expired"},
+		{"it does not open", &sallyport.Error{Kind: sallyport.EInvalid, Code: "custody_sealed", Text: "none of the keys opens it"}, false, "intended active revoking expiring"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o, s := &odd{place: newPlace()}, &sealer{}
+			b := newBench(t, func(c *lease.Config) { c.Sources["s"], c.Seal = lease.SourceConfig{Backend: o}, s })
+			b.place = o.place
+			var ahead atomic.Int64
+			b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			o.revoke = func(ctx context.Context, h lease.Handle, k lease.Kept) error {
+				if k.Secret.UnsafeString() != "revokes "+string(h) {
+					return lease.ErrExpires
+				}
+				return o.place.Revoke(ctx, h, k)
+			}
+			id := b.get(read(b.task())).ID()
+			s.err.Store(tt.err)
+			b.crash()
+			b.start()
+			has := func(events string) {
+				t.Helper()
+				for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+					b.Sweep()
+					got := b.events(id)
+					if got == events {
+						return
+					}
+					if time.Now().After(deadline) {
+						t.Fatalf("the ledger has %q, not %q", got, events)
+					}
+				}
+			}
+			if tt.err.Kind == sallyport.EUnavailable {
+				has("intended active revoking revoke failed")
+			}
+			if tt.back {
+				s.err.Store(nil)
+			} else if tt.err.Kind == sallyport.EUnavailable {
+				ahead.Store(int64(time.Hour))
+			}
+			has(tt.want)
+		})
+	}
+}
+
 // An entry that got another name in the config, and one that became another
 // kind of backend, lose no credential.
 func TestASourceOfAnotherName(t *testing.T) {
@@ -339,19 +410,7 @@ func TestASourceOfAnotherName(t *testing.T) {
 	b.place = p
 	id := b.task()
 	h := b.get(read(id))
-	crash := func() {
-		p.mu.Lock()
-		p.fail = func(string) error { return errors.New("gone") }
-		p.mu.Unlock()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		b.Broker.Close(ctx)
-		b.store.Close()
-		p.mu.Lock()
-		p.fail = nil
-		p.mu.Unlock()
-	}
-	crash()
+	b.crash()
 	sources = map[string]lease.SourceConfig{"s": {Backend: other}}
 	b.start()
 	b.Sweep()
@@ -363,7 +422,7 @@ func TestASourceOfAnotherName(t *testing.T) {
 	if ls := b.Leases(); len(ls) != 1 || ls[0].ID != h.ID() || ls[0].Failure == "" {
 		t.Fatalf("another backend has said that it is revoked: %+v; there is %v", ls, p.handles())
 	}
-	crash()
+	b.crash()
 	sources = map[string]lease.SourceConfig{"renamed": {Backend: p}, "s": {Backend: other}}
 	b.start()
 	b.Sweep()

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/custody"
@@ -52,7 +54,7 @@ type VaultJWT struct {
 // newRootSources reads root credentials for a config. The connection that
 // vault: references share is made with the first of them.
 func newRootSources(c *Config) rootSources {
-	r := rootSources{path: c.resolve, data: filepath.Dir(c.storePath()), box: c.custodyBox}
+	r := rootSources{path: c.resolve, data: filepath.Dir(c.storePath())}
 	var shared *vault.Client
 	r.vault = func() (*vault.Client, error) {
 		if shared != nil {
@@ -69,8 +71,10 @@ func newRootSources(c *Config) rootSources {
 		return v, nil
 	}
 	r.connect = func(field string, v *VaultConfig) (*vault.Client, error) { return v.client(c, field, r.source) }
+	// Everything that is sealed is sealed by one box.
+	r.box = sync.OnceValues(func() (*custody.Box, error) { return r.custodyBox(c) })
 	r.custody = func() (*custody.Store, error) {
-		b, err := c.custodyBox()
+		b, err := r.box()
 		if err != nil {
 			return nil, err
 		}
@@ -82,19 +86,42 @@ func newRootSources(c *Config) rootSources {
 
 // custodyBox seals with the key that the config names, or with one in the data
 // directory that is made when it is first used.
-func (c *Config) custodyBox() (*custody.Box, error) {
+func (r rootSources) custodyBox(c *Config) (*custody.Box, error) {
 	if c.Custody == "" {
 		return custody.NewBox(custody.KeyFile(filepath.Join(filepath.Dir(c.storePath()), "custody.key"))), nil
 	}
-	if strings.HasPrefix(c.Custody, "vault:") {
-		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "bad_config", Text: c.path + ": custody: the key is read at each use, which does not wait for a network", Fix: "custody: file:PATH, env:NAME or systemd:NAME"}
-	}
-	read, err := c.rootSource("custody", c.Custody, nil)
+	read, err := r.source("custody", c.Custody)
 	if err != nil {
 		return nil, err
 	}
 	keys := func() (secret.Value, error) { return read(context.Background()) }
+	if strings.HasPrefix(c.Custody, "vault:") {
+		keys = remembered(read)
+	}
 	return custody.NewBox(keys, keys), nil
+}
+
+// custodyWait bounds one look for the custody key at Vault.
+const custodyWait = 5 * time.Second
+
+// remembered asks Vault for the custody key when it is first needed, and keeps
+// it: with a Vault that is down, what is sealed can still be revoked.
+func remembered(read lease.Source) custody.Keys {
+	var mu sync.Mutex
+	var key secret.Value
+	return func() (secret.Value, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if key.Len() == 0 {
+			ctx, cancel := context.WithTimeout(context.Background(), custodyWait)
+			defer cancel()
+			var err error
+			if key, err = read(ctx); err != nil {
+				return secret.Value{}, err
+			}
+		}
+		return secret.New(key.UnsafeBytes()), nil // whoever uses it zeroes it
+	}
 }
 
 // client makes the connection. The credentials for it are found by source,

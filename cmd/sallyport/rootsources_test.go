@@ -10,7 +10,11 @@ import (
 	"syscall"
 	"testing"
 
+	agekey "filippo.io/age"
+
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/sallyporttest"
+	"github.com/sallyport-dev/sallyport/secret"
 )
 
 func TestRootSources(t *testing.T) {
@@ -166,5 +170,61 @@ func TestRootSourceVault(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", want, err)
 		}
+	}
+}
+
+// The custody key may stand in Vault: it is asked for once, so that what is
+// sealed opens while Vault is down, and nothing is sealed without it.
+func TestCustodyKeyInVault(t *testing.T) {
+	v := sallyporttest.Vault(t)
+	dir := t.TempDir()
+	id, err := agekey.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Keep("custody", map[string]any{"key": id.String(), "no": "canary-3391"})
+	v.Policy("gate", "GET secret/data/custody")
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(v.Token("gate")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := &Config{Store: "sqlite:var/s.db", dir: dir, path: "sallyport.yaml", Vault: &VaultConfig{Address: v.Address, Token: "file:token"}, Custody: "vault:secret/data/custody#key"}
+	box, err := newRootSources(c).box()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Forget()
+	if _, err := box.Seal("key/a", secret.Text("x")); sallyport.KindOf(err) != sallyport.EUnavailable {
+		t.Fatalf("sealed without a key: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(v.Token("gate")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := box.Seal("key/a", secret.Text("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Forget()
+	if got, err := box.Open("key/a", sealed); err != nil || got.UnsafeString() != "x" {
+		t.Errorf("while Vault refuses: %v", err)
+	}
+	if n := v.Count("GET secret/data"); n != 2 { // the first was refused
+		t.Errorf("it was asked %d times", n)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "var", "custody.key")); err == nil {
+		t.Error("a key was made on the disk")
+	}
+	c.Custody = "vault:secret/data/custody#no"
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(v.Token("gate")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if box, err = newRootSources(c).box(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := box.Seal("key/a", secret.Text("x")); sallyport.CodeOf(err) != "custody_key" || strings.Contains(err.Error(), "canary") {
+		t.Errorf("what is no key: %v", err)
+	}
+	c.Vault = nil
+	if _, err := newRootSources(c).box(); err == nil || !strings.Contains(err.Error(), "no vault is configured") {
+		t.Errorf("without a vault: %v", err)
 	}
 }
