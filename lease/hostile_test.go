@@ -332,7 +332,9 @@ func TestAListThatHangs(t *testing.T) {
 }
 
 // sealer is a box whose key may be out of reach.
-type sealer struct{ err atomic.Pointer[sallyport.Error] }
+type sealer struct {
+	err atomic.Pointer[sallyport.Error]
+}
 
 func (*sealer) Seal(name string, v secret.Value) ([]byte, error) {
 	return append([]byte(name+"/"), v.UnsafeBytes()...), nil
