@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/custody"
 	"github.com/sallyport-dev/sallyport/gateway"
 	"github.com/sallyport-dev/sallyport/identity"
 	"github.com/sallyport-dev/sallyport/lease"
@@ -196,6 +197,36 @@ func (a *app) recordConnection(ctx context.Context, event, source, user string) 
 		_, err = a.store.Append(ctx, e)
 	}
 	return err
+}
+
+// remindEvery is how often keys that are due for another are spoken of.
+const remindEvery = 24 * time.Hour
+
+// remind logs which keys in custody are older than their lease says, now and
+// every day.
+func (a *app) remind(ctx context.Context) {
+	t := time.NewTicker(remindEvery)
+	defer t.Stop()
+	for {
+		store, err := newRootSources(a.cfg).custody()
+		var keys []custody.Key
+		if err == nil {
+			keys, err = store.List()
+		}
+		if err != nil {
+			a.log.Warn("not all keys in custody can be described", "error", err)
+		}
+		for _, k := range keys {
+			if due := a.cfg.keptKey(k).Due; !due.IsZero() && time.Now().After(due) {
+				a.log.Warn("a key in custody is due for another", "key", k.Name, "rotated", k.Rotated, "due", due, "fix", "sallyport secrets rotate "+k.Name+" < FILE")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
 }
 
 // gatewayID reads the five random bytes that begin the handles of this data

@@ -296,3 +296,30 @@ servers:
 		t.Errorf("others of its account may attach: %v", err)
 	}
 }
+
+// A running gateway says itself which keys in custody are due for another.
+func TestKeysDueAreRemindedOf(t *testing.T) {
+	g := prepare(t, map[string]string{"sallyport.yaml": `listen: 127.0.0.1:0
+trust_domain: example.org
+store: sqlite:var/sallyport.db
+leases:
+  old: { static: { secret: old, rotate: 1ns } }
+  new: { static: { secret: new, rotate: 90d } }
+`})
+	for _, name := range []string{"old", "new"} {
+		put := g.command("secrets", "put", name, "--host", "api.example.com")
+		put.Stdin = strings.NewReader("a-standing-key\n")
+		if out, err := put.CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+	}
+	g.serve()
+	for deadline := time.Now().Add(patience); !strings.Contains(g.log.String(), "sallyport secrets rotate old"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing is said of the key that is due:\n%s", g.log)
+		}
+	}
+	if strings.Contains(g.log.String(), "rotate new") {
+		t.Errorf("a new key is called due:\n%s", g.log)
+	}
+}

@@ -476,6 +476,7 @@ func (a *app) Run(ctx context.Context) error {
 	g.Go(func() error { a.gateway.Sweep(ctx); return nil })
 	if a.leases != nil {
 		g.Go(func() error { a.leases.Run(ctx); return nil })
+		g.Go(func() error { a.remind(ctx); return nil })
 	}
 	g.Go(func() error { a.retry(ctx); return nil })
 	g.Go(func() error {
