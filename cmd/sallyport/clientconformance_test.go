@@ -48,7 +48,7 @@ func TestClientConformance(t *testing.T) {
 	for _, scenario := range clientScenarios {
 		run := func(how, command string) (found []string) {
 			out := filepath.Join(t.TempDir(), "results")
-			said, err := exec.Command(node, suite, "client", "--command", command, "--scenario", scenario, "-o", out).CombinedOutput()
+			said, err := exec.Command(node, suite, "client", "--command", command, "--scenario", scenario, "--timeout", suiteTimeout, "-o", out).CombinedOutput()
 			list := checks(t, out, said)[scenario]
 			if len(list) == 0 {
 				t.Fatalf("%s, %s: nothing was checked: %v\n%s", scenario, how, err, said)
@@ -60,13 +60,21 @@ func TestClientConformance(t *testing.T) {
 				}
 			}
 			if failed := slices.ContainsFunc(found, func(c string) bool { return strings.HasSuffix(c, " FAILURE") }); !failed && err != nil {
-				t.Errorf("%s, %s: %v\n%s", scenario, how, err, said)
+				found = append(found, fmt.Sprintf("%s: %v: %s", how, err, said))
 			}
 			return slices.Compact(found)
 		}
-		want := append(run("direct", client), legacyFirst[scenario]...)
-		slices.Sort(want)
-		if got := run("through the gateway", "gateclient "+client); !slices.Equal(got, want) {
+		// The suite measures time too, of which a busy machine has none.
+		var want, got []string
+		for try := 1; ; try++ {
+			want = append(run("direct", client), legacyFirst[scenario]...)
+			slices.Sort(want)
+			if got = run("through the gateway", "gateclient "+client); slices.Equal(got, want) || try == 5 {
+				break
+			}
+			t.Logf("%s: again", scenario)
+		}
+		if !slices.Equal(got, want) {
 			t.Errorf("%s through the gateway:\n  found    %s\n  not just %s", scenario, strings.Join(got, ", "), strings.Join(want, ", "))
 		}
 	}

@@ -18,6 +18,9 @@ import (
 	"github.com/sallyport-dev/sallyport/sallyporttest"
 )
 
+// suiteTimeout is how long the suite waits for a scenario, in milliseconds.
+const suiteTimeout = "300000"
+
 // The official conformance suite finds in the SDK's conformance server,
 // through the gateway, exactly what it finds in the server itself.
 // SALLYPORT_CONFORMANCE_RUNS (scripts/conformance) says how often to look.
@@ -47,16 +50,20 @@ func TestConformance(t *testing.T) {
 		{"2025-11-25", "sessions", sessions}, {"2026-07-28", "stateless", stateless},
 	} {
 		t.Run(c.revision, func(t *testing.T) {
-			for i := range runs {
+			// once runs the suite both ways, and says where they differ.
+			once := func(i int) (different []string) {
+				differ := func(format string, args ...any) {
+					different = append(different, fmt.Sprintf("run %d, ", i+1)+fmt.Sprintf(format, args...))
+				}
 				args := func(url, out string) []string {
-					return []string{node, suite, "server", "--url", url, "--requirements", c.revision, "-o", out}
+					return []string{node, suite, "server", "--url", url, "--requirements", c.revision, "--timeout", suiteTimeout, "-o", out}
 				}
 				direct, through := filepath.Join(t.TempDir(), "direct"), filepath.Join(t.TempDir(), "through")
 				a := args(c.url, direct)
 				began := time.Now()
 				said, err := exec.Command(a[0], a[1:]...).CombinedOutput()
 				if err != nil {
-					t.Errorf("run %d, direct: the suite ended with %v", i+1, err)
+					differ("direct: the suite ended with %v", err)
 				}
 				want := checks(t, direct, said)
 				took := time.Since(began)
@@ -64,23 +71,36 @@ func TestConformance(t *testing.T) {
 				run := append([]string{"run", "--agent", "bot", "--template", "allow-all", "--"}, args("{url/"+c.server+"}", through)...)
 				out, err := g.sallyport(run...)
 				if err != nil {
-					t.Errorf("run %d, through the gateway: the suite ended with %v", i+1, err)
+					differ("through the gateway: the suite ended with %v", err)
 				}
 				got := checks(t, through, []byte(out))
 				if len(want) < 30 {
-					t.Errorf("only %d scenarios ran", len(want))
+					differ("only %d scenarios ran", len(want))
 				}
 				for _, scenario := range slices.Sorted(maps.Keys(want)) {
 					if !slices.Equal(want[scenario], got[scenario]) {
-						t.Errorf("run %d, %s:\n  direct   %s\n  through  %s", i+1, scenario, strings.Join(want[scenario], ", "), strings.Join(got[scenario], ", "))
+						differ("%s:\n  direct   %s\n  through  %s", scenario, strings.Join(want[scenario], ", "), strings.Join(got[scenario], ", "))
 					}
 				}
 				for scenario := range got {
 					if want[scenario] == nil {
-						t.Errorf("run %d: %s ran only through the gateway", i+1, scenario)
+						differ("%s ran only through the gateway", scenario)
 					}
 				}
 				t.Logf("%s run %2d  direct %s (%.1f s)  through the gateway %s (%.1f s)", c.revision, i+1, tally(want), took.Seconds(), tally(got), time.Since(began).Seconds())
+				return different
+			}
+			for i := range runs {
+				different := once(i)
+				// The suite measures time too, of which a busy machine has none. Where the
+				// results are counted, none may differ.
+				for try := 1; len(different) > 0 && runs == 1 && try < 5; try++ {
+					t.Logf("again: %s", strings.Join(different, "\n"))
+					different = once(i)
+				}
+				for _, d := range different {
+					t.Error(d)
+				}
 			}
 		})
 	}

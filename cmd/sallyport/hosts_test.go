@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"html"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -287,15 +286,7 @@ func TestBrowser(t *testing.T) {
 // one-time link, makes a passkey, signs in with it and consents.
 func TestBrowserWithNothing(t *testing.T) {
 	w := sallyporttest.Chromium(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
+	_, port, _ := strings.Cut(freeAddress(t), ":")
 	h := &house{url: "http://localhost:" + port}
 	h.running = serveFiles(t, map[string]string{
 		"sallyport.yaml": "listen: 127.0.0.1:" + port + "\npublic: " + h.url + "\ntrust_domain: test.example\nstore: sqlite:var/sallyport.db\naccounts: { $ACCOUNT: ops@test.example }\n" +

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 // patience bounds every wait of the tests. It is long because it ends a test
 // that has failed already.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // Each script runs the real program in a directory of its own, with a stub
 // MCP server at $STUB that serves what stand in tools.json there.

@@ -53,6 +53,7 @@ func childMain(mode string) {
 		case "garbage":
 			say("not JSON")
 		case "hang":
+			fmt.Fprintln(os.Stderr, "it hangs")
 		case "environment":
 			b, _ := json.Marshal(map[string]any{"env": os.Environ(), "pgid": syscall.Getpgrp(), "pid": os.Getpid()})
 			say(`{"jsonrpc":"2.0","id":%s,"result":%s}`, id, b)
@@ -81,7 +82,7 @@ func child0(t *testing.T, name, mode string) Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Server{Name: name, Command: []string{self}, Env: []string{"SALLYPORT_TEST_CHILD=" + mode, "GIVEN=yes"}, FirstByte: 10 * time.Second}
+	return Server{Name: name, Command: []string{self}, Env: []string{"SALLYPORT_TEST_CHILD=" + mode, "GIVEN=yes"}, FirstByte: time.Minute}
 }
 
 func open(t *testing.T, endpoint string) string {
@@ -105,7 +106,7 @@ func zombie(pid int) bool {
 
 func gone(t *testing.T, pid int) {
 	t.Helper()
-	for range 1000 {
+	for range 10_000 {
 		if !alive(pid) {
 			return
 		}
@@ -145,7 +146,7 @@ func TestChildHasACleanEnvironment(t *testing.T) {
 		t.Errorf("DELETE: %d", resp.StatusCode)
 	}
 	gone(t, m.Result.Pid)
-	for range 500 {
+	for range 10_000 {
 		if _, err := os.Stat(names["HOME"]); err != nil {
 			return
 		}
@@ -181,7 +182,9 @@ func TestChildFailures(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			g := &fakeGate{}
 			s := child0(t, "kid", mode)
-			s.FirstByte = 2 * time.Second
+			if mode == "hang" {
+				s.FirstByte = 10 * time.Second
+			}
 			_, base := serve(t, g, nil, s)
 			id := open(t, base+"/mcp/kid")
 			_, b := post(t, base+"/mcp/kid", legacyCall, "Mcp-Session-Id", id)

@@ -297,6 +297,18 @@ func goesTo(c *gateway.Credential, u *url.URL) bool {
 	return false
 }
 
+// elsewhere is the failure of a credential that goes to other hosts: which, is
+// for the log.
+func elsewhere(c *gateway.Credential, u *url.URL) *upstreamError {
+	e := unfit("its credential is for other hosts")
+	list, _ := c.Part(partHosts)
+	e.err = fmt.Errorf("it is for %s, and no server that is a program gets it", list.UnsafeString())
+	if u != nil {
+		e.err = fmt.Errorf("it is for %s, and the server is %s", list.UnsafeString(), origin(u))
+	}
+	return e
+}
+
 // origin is a URL's scheme, host and port (RFC 6454 section 4).
 func origin(u *url.URL) string {
 	port := u.Port()
@@ -459,7 +471,7 @@ func (h *Handler) borrow(ctx context.Context, r *room, srv *server, p *gateway.P
 	case lent == nil || lent.Credential == nil:
 		return nil, unfit("it is configured with inject, and no credential came for it")
 	case !goesTo(lent.Credential, srv.URL):
-		return nil, unfit("its credential is for other hosts")
+		return nil, elsewhere(lent.Credential, srv.URL)
 	}
 	return lent, spent(lent)
 }

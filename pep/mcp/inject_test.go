@@ -469,7 +469,13 @@ func TestCredentialThatDoesNotFit(t *testing.T) {
 			var l logged
 			h, base := serve(t, g, l.into, Server{Name: "one", URL: target, Inject: &c.inject})
 			got := everyWay(t, base, "one")
-			if err := h.Discover(t.Context(), "one"); sallyport.CodeOf(err) != "upstream_credential" {
+			err := h.Discover(t.Context(), "one")
+			if hosts := "api.example.org, 127.0.0.1:1"; name == "another host" {
+				if !strings.Contains(err.Error(), "it is for "+hosts+", and the server is http://"+target.Host) || strings.Contains(got, hosts) {
+					t.Errorf("%v\n%s", err, got)
+				}
+			}
+			if sallyport.CodeOf(err) != "upstream_credential" {
 				t.Errorf("discover: %v", err)
 			}
 			if seen, _ := u.seen(); len(seen) > 0 {

@@ -140,7 +140,11 @@ func TestLocalFailures(t *testing.T) {
 			g := &fakeGate{}
 			g.always(lent)
 			var l logged
-			_, base := serve(t, g, l.into, Server{Name: "one", Local: &desk{}, FirstByte: time.Second})
+			late := time.Minute
+			if do == "wait" {
+				late = time.Second
+			}
+			_, base := serve(t, g, l.into, Server{Name: "one", Local: &desk{}, FirstByte: late})
 			p := newParty(t, g, o, base)
 			resp, _ := p.send("POST", base+"/mcp/one", initialize)
 			_, b := p.send("POST", base+"/mcp/one", localDo(do), "Mcp-Session-Id", resp.Header.Get("Mcp-Session-Id"))

@@ -87,7 +87,7 @@ func TestSubscriptionsOfAllServers(t *testing.T) {
 	h, base := serve(t, g, nil, ua, ub)
 	h.servers["new"].modern.Store(true)
 	c := connect(t, base+"/mcp", "2026-07-28")
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for i := 0; len(c.changed) == 0; i++ {
 		if time.Now().After(deadline) {
 			t.Fatal("the change did not arrive")

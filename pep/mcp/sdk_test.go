@@ -216,7 +216,7 @@ func TestSDKListChangedReachesClientAndCatalog(t *testing.T) {
 		defer g.mu.Unlock()
 		return len(g.observed["one"]) > 3
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for i := 0; len(c.changed) == 0 || !seen(); i++ {
 		if time.Now().After(deadline) {
 			t.Fatal("the change did not arrive")

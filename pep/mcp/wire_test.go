@@ -476,7 +476,7 @@ func TestPagesAreNoWholeList(t *testing.T) {
 			t.Fatalf("HTTP %d %s", resp.StatusCode, b)
 		}
 	}
-	for range 500 {
+	for range 6000 {
 		g.mu.Lock()
 		n, known := len(g.observed["one"]), g.observed["one"] != nil
 		g.mu.Unlock()
