@@ -111,7 +111,7 @@ func badProviders(t *testing.T) {
 			}
 		}))
 		servers = append(servers, s)
-		timeout := 5 * time.Second
+		timeout := time.Minute
 		if tt.cause == "fetch_timeout" {
 			timeout = 50 * time.Millisecond
 		}

@@ -289,7 +289,7 @@ func TestBadAnswers(t *testing.T) {
 		"hangs up":    {"fetch_failed", func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }},
 	} {
 		s, conf := site(t, tt.h)
-		timeout := Timeout
+		timeout := time.Minute
 		if tt.code == "fetch_timeout" {
 			timeout = 50 * time.Millisecond
 		}
