@@ -204,6 +204,9 @@ func printLease(e *env, l lease.Lease) {
 		row("tries", fmt.Sprintf("%d, the next %s", l.Attempts, l.Next.Format(time.RFC3339)))
 	}
 	row("failure", l.Failure)
+	if l.State == lease.Revoking && l.Failure != "" {
+		row("then", "sallyport lease revoke "+string(l.ID)+"  (it is tried by itself too)")
+	}
 	fmt.Fprintf(e.stdout, "its life:  sallyport show %s\n", l.ID)
 }
 

@@ -147,12 +147,13 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 		return err
 	}
 	if len(a.cfg.Leases) == 0 {
+		// What earlier starts left is still listed and spoken of.
 		left := 0
 		err := a.store.Reader().Facts(ctx, "lease", func(string, []byte) error { left++; return nil })
-		if err == nil && left > 0 {
-			a.log.Error("the config has no leases any more, and credentials of earlier starts are not revoked: put the entries back until they are", "credentials", left)
+		if err != nil || left == 0 {
+			return err
 		}
-		return err
+		a.log.Error("the config has no leases any more, and credentials of earlier starts are not revoked: put the entries back until they are", "credentials", left)
 	}
 	c := lease.Config{Store: a.store, Owner: owner, Sources: map[string]lease.SourceConfig{}, Seal: box, Log: a.log, Now: time.Now}
 	backends := map[string]lease.Backend{}
