@@ -28,14 +28,24 @@ type room struct {
 	path   string
 	config login.Config
 
-	offset   atomic.Int64 // nanoseconds that the clock is ahead
+	offset   atomic.Int64              // nanoseconds that the clock is ahead
+	still    atomic.Pointer[time.Time] // where it stands
 	mu       sync.Mutex
 	signedIn []identity.Person
 	gone     map[string]bool // offboarded users
 	ended    []string
 }
 
-func (r *room) now() time.Time { return time.Now().Add(time.Duration(r.offset.Load())) }
+func (r *room) now() time.Time {
+	now := time.Now()
+	if still := r.still.Load(); still != nil {
+		now = *still
+	}
+	return now.Add(time.Duration(r.offset.Load()))
+}
+
+// stop stops the clock, for tests of what happens within a time.
+func (r *room) stop() { now := time.Now(); r.still.Store(&now) }
 
 func (r *room) offboard(user string) {
 	r.mu.Lock()

@@ -315,6 +315,7 @@ func TestConfigIsChecked(t *testing.T) {
 
 func TestTooManyAttempts(t *testing.T) {
 	r := oidcRoom(t, newLiar(t).URL)
+	r.stop()
 	try := func(addr string) int {
 		req := httptest.NewRequest(http.MethodGet, r.url+"/login/callback", nil)
 		req.RemoteAddr = addr

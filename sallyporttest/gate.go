@@ -58,6 +58,7 @@ type Gate struct {
 
 	t      testing.TB
 	offset atomic.Int64 // nanoseconds that the clock is ahead
+	still  atomic.Pointer[time.Time]
 }
 
 // New starts a Gate that ends with the test.
@@ -113,7 +114,17 @@ func New(t testing.TB, o Options) *Gate {
 }
 
 // Now is the Gate's clock.
-func (g *Gate) Now() time.Time { return time.Now().Add(time.Duration(g.offset.Load())) }
+func (g *Gate) Now() time.Time {
+	now := time.Now()
+	if still := g.still.Load(); still != nil {
+		now = *still
+	}
+	return now.Add(time.Duration(g.offset.Load()))
+}
+
+// Stop stops the Gate's clock, for tests of what happens within a time: from
+// then on only Advance moves it.
+func (g *Gate) Stop() { now := time.Now(); g.still.Store(&now) }
 
 // Advance moves the Gate's clock forward.
 func (g *Gate) Advance(d time.Duration) { g.offset.Add(int64(d)) }
