@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,11 +26,23 @@ func (mintery) Revoke(context.Context, lease.Handle, lease.Kept) error    { retu
 func (mintery) List(context.Context, lease.Owner) ([]lease.Handle, error) { return nil, nil }
 func (mintery) Truth() lease.Truth                                        { return lease.Truth{Backend: "mintery", Revoke: lease.Immediate} }
 
+// standing is a backend that hands out a key which exists already.
+type standing struct{ mintery }
+
+func (standing) Truth() lease.Truth {
+	return lease.Truth{Backend: "standing", Revoke: lease.None, Standing: true}
+}
+
 // lending is a Gate with credentials for the server db.
 func lending(t *testing.T) (*sallyporttest.Gate, *gateway.Gateway) {
+	return lendingOf(t, mintery{}, slog.New(slog.DiscardHandler))
+}
+
+func lendingOf(t *testing.T, from lease.Backend, log *slog.Logger) (*sallyporttest.Gate, *gateway.Gateway) {
+	t.Helper()
 	g := sallyporttest.New(t, sallyporttest.Options{})
 	b, err := lease.Open(context.Background(), lease.Config{
-		Store: g.Store, Owner: lease.NewOwner([5]byte{1}), Sources: map[string]lease.SourceConfig{"s": {Backend: mintery{}}}, Log: slog.New(slog.DiscardHandler), Now: g.Now,
+		Store: g.Store, Owner: lease.NewOwner([5]byte{1}), Sources: map[string]lease.SourceConfig{"s": {Backend: from}}, Log: slog.New(slog.DiscardHandler), Now: g.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +50,7 @@ func lending(t *testing.T) (*sallyporttest.Gate, *gateway.Gateway) {
 	t.Cleanup(func() { b.Close(context.Background()) })
 	return g, gateway.New(gateway.Config{
 		Engine: "test", Domain: sallyporttest.Domain, Store: g.Store, Catalog: g.Catalog, Desk: g.Desk, Directory: g.Directory,
-		Leases: b, Lenders: map[string]gateway.Lender{"db": {Source: "s"}}, Log: slog.New(slog.DiscardHandler), Now: g.Now,
+		Leases: b, Lenders: map[string]gateway.Lender{"db": {Source: "s"}}, Log: log, Now: g.Now,
 	})
 }
 
@@ -56,6 +69,31 @@ func TestAnEchoWithoutALedger(t *testing.T) {
 	case <-lent.Done:
 	case <-time.After(time.Minute):
 		t.Error("it is still lent")
+	}
+}
+
+// A standing key that came back is as good as before: an operator is told to
+// replace it, and the ledger says which it is.
+func TestAnEchoOfAStandingKey(t *testing.T) {
+	for _, from := range []lease.Backend{standing{}, mintery{}} {
+		var log strings.Builder
+		g, gw := lendingOf(t, from, slog.New(slog.NewTextHandler(&log, nil)))
+		id := g.Start(anyTemplate, nil).Task()
+		if _, err := gw.Lend(context.Background(), id, "db"); err != nil {
+			t.Fatal(err)
+		}
+		gw.Echoed(context.Background(), id, "db")
+		records, err := g.Store.Reader().About(context.Background(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, stays := from.(standing)
+		if last := string(records[len(records)-1].Text); strings.Contains(last, `"standing":["s"]`) != stays || !strings.Contains(last, "secret_echo") {
+			t.Errorf("%T: the record %s", from, last)
+		}
+		if strings.Contains(log.String(), "ALARM") != stays || strings.Contains(log.String(), "secrets rotate") != stays {
+			t.Errorf("%T: the log says %s", from, &log)
+		}
 	}
 }
 
