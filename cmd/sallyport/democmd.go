@@ -125,7 +125,7 @@ func demoFiles(dir, deskURL, secret string, npm map[string]string) (*Config, err
 		return nil, err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: 127.0.0.1:0\ntrust_domain: %s\nstore: sqlite:ledger.db\nhold: 20s\nservers:\n", demoDomain)
+	fmt.Fprintf(&b, "listen: 127.0.0.1:0\ntrust_domain: %s\nstore: sqlite:ledger.db\nhold: 60s\nservers:\n", demoDomain)
 	for _, n := range demo.Servers {
 		fmt.Fprintf(&b, "  %s: { url: %q, catalog: %s, lease: desk }\n", n, deskURL+"/"+n, n)
 	}
@@ -334,7 +334,7 @@ func firstReason(text string) string {
 
 // approve waits for the ask, and says yes.
 func (d *demoRun) approve(ctx context.Context, action string, st step) error {
-	for range 200 {
+	for range 2000 {
 		asks, err := d.client.Asks(ctx, false)
 		if err != nil {
 			return err
