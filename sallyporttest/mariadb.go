@@ -19,19 +19,25 @@ type MariaDBServer struct {
 	*Daemon
 	Addr, Socket   string
 	User, Password string // of who may do everything
+	MySQL          bool   // it is a MySQL
 }
 
 // MariaDB starts a MariaDB server that ends with the test; more are options of
-// mariadbd. Where MariaDB is not installed the test skips.
+// mariadbd. Where MariaDB is not installed the test skips. SALLYPORT_TEST_MYSQLD
+// is the path of a mysqld of MySQL 8 or later that is started instead.
 func MariaDB(t testing.TB, more ...string) *MariaDBServer {
 	t.Helper()
-	bin := daemonProgram(t, "mariadbd", "mariadb-server")
-	install := daemonProgram(t, "mariadb-install-db", "mariadb-server")
+	bin, install := os.Getenv("SALLYPORT_TEST_MYSQLD"), ""
+	isMySQL := bin != ""
+	if !isMySQL {
+		bin = daemonProgram(t, "mariadbd", "mariadb-server")
+		install = daemonProgram(t, "mariadb-install-db", "mariadb-server")
+	}
 	dir, attr := daemonDir(t, "mysql")
 	port := FreePort(t)
 	s := &MariaDBServer{
 		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(dir, "sock"),
-		User: "admin", Password: "root-of-mariadb",
+		User: "admin", Password: "root-of-mariadb", MySQL: isMySQL,
 	}
 	credential := func() *syscall.SysProcAttr { // each process has its own: Start changes it
 		if attr == nil {
@@ -41,9 +47,12 @@ func MariaDB(t testing.TB, more ...string) *MariaDBServer {
 	}
 	data := filepath.Join(dir, "data")
 	cmd := exec.Command(install, "--no-defaults", "--datadir="+data, "--skip-test-db", "--auth-root-authentication-method=socket", "--innodb-log-file-size=8M")
+	if isMySQL {
+		cmd = exec.Command(bin, "--no-defaults", "--datadir="+data, "--initialize-insecure")
+	}
 	cmd.Dir, cmd.SysProcAttr = dir, credential()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
+		t.Fatalf("%s: %v\n%s", cmd.Path, err, out)
 	}
 	// Read at every start.
 	first := filepath.Join(dir, "first.sql")
@@ -54,8 +63,13 @@ func MariaDB(t testing.TB, more ...string) *MariaDBServer {
 	args := append([]string{
 		"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir, "--socket=" + s.Socket, "--pid-file=" + filepath.Join(dir, "pid"),
 		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(port), "--skip-name-resolve", "--init-file=" + first,
-		"--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
+		"--innodb-buffer-pool-size=32M",
 	}, more...)
+	if isMySQL {
+		args = append(args, "--mysqlx=OFF")
+	} else { // a MySQL would forget users in a crash
+		args = append(args, "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0")
+	}
 	conf := mysql.NewConfig()
 	conf.Net, conf.Addr, conf.User, conf.Passwd, conf.Timeout, conf.ReadTimeout = "tcp", s.Addr, s.User, s.Password, answerLimit, answerLimit
 	conf.Logger = &mysql.NopLogger{}

@@ -17,9 +17,8 @@
 // The name of a user is the only mark there is of who made it: a user with the
 // name of a handle is taken to be the gateway's.
 //
-// Tested on MariaDB 10.11. MySQL 8 is written for and not tested: it is sent
-// the password itself (caching_sha2_password), which it keeps out of its own
-// logs, and has no limit of a statement's time.
+// MySQL is sent the password itself (caching_sha2_password), which it keeps out
+// of its own logs, and has no limit of a statement's time.
 //
 // Sources: MariaDB's manual on CREATE USER, GRANT, KILL, GET_LOCK and
 // mysql_native_password.
@@ -187,6 +186,7 @@ type session struct {
 	ctx     context.Context
 	user    string // who mints
 	mariadb bool
+	literal bool // the name of a whole database is no pattern
 }
 
 func (s session) exec(format string, args ...any) error {
@@ -265,6 +265,13 @@ func (s *session) lock(h lease.Handle) error {
 		if err := s.exec("SET SESSION sql_mode = 'NO_AUTO_CREATE_USER'"); err != nil {
 			return err
 		}
+	} else {
+		var name, value string
+		err := s.QueryRowContext(s.ctx, "SHOW GLOBAL VARIABLES LIKE 'partial\\_revokes'").Scan(&name, &value)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) { // MySQL before 8.0.16 has none
+			return err
+		}
+		s.literal = value == "ON"
 	}
 	for {
 		var got sql.NullInt64
@@ -316,7 +323,7 @@ func (b *Backend) Mint(ctx context.Context, h lease.Handle, sp lease.Spec) (leas
 	if err != nil {
 		return lease.Minted{}, err
 	}
-	password := rand.Text()
+	password := newPassword()
 	err = b.with(ctx, "making the user", h, func(s session) error {
 		create := fmt.Sprintf("CREATE USER %s IDENTIFIED WITH caching_sha2_password BY '%s' WITH MAX_USER_CONNECTIONS %d", account(h, b.cfg.Host), password, b.cfg.Connections)
 		if s.mariadb {
@@ -329,6 +336,9 @@ func (b *Backend) Mint(ctx context.Context, h lease.Handle, sp lease.Spec) (leas
 		}
 		if err == nil {
 			err = s.exec("%s", create)
+		}
+		if s.mariadb && isCode(err, 1290) {
+			err = fmt.Errorf("the server has rules for passwords, and takes no hash of one unless strict_password_validation = OFF: %w", err)
 		}
 		if err != nil && strings.Contains(err.Error(), password) {
 			err = errors.New("the server does not take the statement, and quotes the password")
@@ -490,10 +500,21 @@ func (b *Backend) Truth() lease.Truth {
 	}
 }
 
-// grant is privileges on what stands after ON.
+// grant is privileges on a table, or on all of a database.
 type grant struct {
-	privileges, on string
-	table          bool
+	privileges, database, table string
+}
+
+// on is what stands after ON.
+func (g grant) on(s session) string {
+	switch {
+	case g.table != "":
+		return quote(g.database) + "." + quote(g.table)
+	case s.literal:
+		return quote(g.database) + ".*"
+	}
+	// In the name of a whole database _ and % stand for others.
+	return quote(strings.NewReplacer("_", `\_`, "%", `\%`).Replace(g.database)) + ".*"
 }
 
 // grants are what the decision names, or what the class may do.
@@ -505,9 +526,7 @@ func (b *Backend) grants(sp lease.Spec) ([]grant, error) {
 			privs = byDefault[sp.Class]
 		}
 		for _, d := range b.cfg.Databases {
-			// In the name of a whole database _ and % stand for others.
-			d = strings.NewReplacer("_", `\_`, "%", `\%`).Replace(d)
-			out = append(out, grant{privileges: strings.Join(privs, ", "), on: quote(d) + ".*"})
+			out = append(out, grant{privileges: strings.Join(privs, ", "), database: d})
 		}
 		return out, nil
 	}
@@ -533,7 +552,7 @@ func (b *Backend) grants(sp lease.Spec) ([]grant, error) {
 			privs = append(privs, strings.ToUpper(v))
 		}
 		if len(privs) > 0 {
-			out = append(out, grant{privileges: strings.Join(privs, ", "), on: quote(parts[0]) + "." + quote(parts[1]), table: true})
+			out = append(out, grant{privileges: strings.Join(privs, ", "), database: parts[0], table: parts[1]})
 		}
 	}
 	return out, nil
@@ -541,12 +560,12 @@ func (b *Backend) grants(sp lease.Spec) ([]grant, error) {
 
 func (b *Backend) grant(s session, h lease.Handle, grants []grant) error {
 	for _, g := range grants {
-		err := s.exec("GRANT %s ON %s TO %s", g.privileges, g.on, account(h, b.cfg.Host))
-		if g.table && isCode(err, 1146) {
+		err := s.exec("GRANT %s ON %s TO %s", g.privileges, g.on(s), account(h, b.cfg.Host))
+		if g.table != "" && isCode(err, 1146) {
 			continue // no such table: the statement will fail by itself
 		}
 		if err != nil {
-			return fmt.Errorf("granting %s on %s: %w", g.privileges, g.on, s.needs(err, "them WITH GRANT OPTION", 1044, 1142))
+			return fmt.Errorf("granting %s on %s: %w", g.privileges, g.on(s), s.needs(err, "them WITH GRANT OPTION", 1044, 1142))
 		}
 	}
 	return nil
@@ -564,6 +583,13 @@ func (b *Backend) dsn(user, password string) string {
 		u.Host, u.RawQuery = "localhost", url.Values{"socket": {b.cfg.Address}}.Encode()
 	}
 	return u.String()
+}
+
+// newPassword makes one of 130 bits that passes the rules which servers have
+// for passwords: letters of both cases, digits and other characters.
+func newPassword() string {
+	text := rand.Text()
+	return strings.ToLower(text[:13]) + "-" + text[13:] + "_0"
 }
 
 // nativeHash is what mysql_native_password keeps: SHA-1 twice. The password is
