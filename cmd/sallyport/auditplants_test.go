@@ -17,7 +17,12 @@ func TestPlantsAreFound(t *testing.T) {
 		// Values that only look as if they named something.
 		server(`"env": {"API_KEY": "PLANT$xyz"}`), server(`"env": {"API_KEY": "{PLANT}"}`), server(`"env": {"API_KEY": "a{b}PLANT"}`), server(`"env": {"CREDENTIALS": "{\"password\": \"PLANT\"}"}`),
 		server(`"env": {"API_KEY": "${API_KEY:-PLANT}"}`), server(`"env": {"API_KEY": "%x%PLANT"}`), server(`"env": {"DB_PASSWORD": "$PLANT"}`),
-		// Connection strings.
+		server(`"env": {"OPENAPI_MCP_HEADERS": "{\"Authorization\": \"Bearer PLANT\", \"Accept\": \"*/*\"}"}`), server(`"env": {"EXTRA": "[{\"apiKey\": \"PLANT\"}]"}`),
+		server(`"env": {"API_KEY": "<PLANT>"}`), server(`"env": {"API_KEY": "your PLANT"}`),
+		// Names of variables, as some hosts have them, that are none.
+		server(`"bearer_token_env_var": "PLANT"`), server(`"env_http_headers": {"X-Auth": "PLANT"}`), server(`"env_http_headers": {"X-Team": "ghp_0123456789abcdefghijklmnopqrstuvwxyz"}`),
+		// Connection strings, addresses.
+		server(`"url": "https://h/s/0123456789abcdefGHIJKL-PLANT/mcp"`),
 		server(`"env": {"MONGO": "mongodb://u:PLANT@h1:27017,h2:27017/db"}`), server(`"env": {"PG": "postgres://u:PLANT%zz@h/db"}`), server(`"env": {"J": "jdbc:postgresql://h/db?user=u&password=PLANT&ssl=true"}`),
 		server(`"env": {"ADO": "Server=h;Uid=u;Pwd=PLANT;"}`), server(`"url": "https://PLANTPLANT@h/mcp"`),
 		// Command lines.
@@ -51,6 +56,9 @@ func TestPlantsAreFound(t *testing.T) {
 		server(`"env": {"API_KEY": "${API_KEY}", "B_TOKEN": "$B_TOKEN", "C_TOKEN": "%C_TOKEN%", "D_TOKEN": "${env:D}", "E_TOKEN": "${input:e}", "F_TOKEN": "{token}", "G_TOKEN": "op://v/i/f", "H_TOKEN": "$env:H_TOKEN"}`),
 		server(`"headers": {"Authorization": "Bearer ${T}", "X-Auth": "user:${T}"}`), server(`"args": ["--token", "${T}", "--header", "Authorization: Bearer ${T}", "--env=API_TOKEN=$T", "-e", "API_TOKEN"]`),
 		server(`"env": {"PG": "postgres://u:${PW}@h1:1,h2:2/db", "J": "jdbc:x://h/db?password=${PW}&a=b"}`), server(`"env": ["HOME=/home/u", "API_KEY=$API_KEY"]`), `{"env": {"LANG": "C"}}`,
+		server(`"bearer_token_env_var": "A_TOKEN", "env_http_headers": {"X-Auth": "AN_AUTH"}, "env_vars": ["A_TOKEN"]`), server(`"env": {"API_KEY": "${API_KEY:-}", "B_KEY": "<YOUR_KEY>", "C_TOKEN": "your-token-here"}`),
+		server(`"env": {"SORT_KEY": "created_at", "PRIMARY_KEY": "customer_id", "publishableKey": "pk_live_0123456789abcdef", "EXTRA": "{\"Accept\": \"text/event-stream\"}"}, "args": ["--key-prefix=orders"]`),
+		server(`"url": "https://h/projects/My-Long-Project-Name-of-2025-Release-Candidates/mcp"`), server(`"url": "https://h/u/6b1a0c1e-1111-4222-8333-444455556666/0123456789abcdef0123456789abcdef01234567/mcp"`),
 		server(`"args": ["-c", "exec x --mode=y"]`), server(`"url": "https://user@h/mcp"`),
 	} {
 		a, err := newAudit(time.Now(), time.Hour)

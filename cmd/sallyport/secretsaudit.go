@@ -236,7 +236,7 @@ var (
 	secretWord = regexp.MustCompile(`(?i)(^|[^a-z])(key|apikey|pat|pass|pwd|auth|cookie|dsn)($|[^a-z])`)
 	secretPart = regexp.MustCompile(`(?i)token|secret|passw|passphrase|credential|api_?-?key|access_?-?key|authorization|database_?url`)
 	camel      = regexp.MustCompile(`([a-z0-9])([A-Z])`)
-	noSecret   = regexp.MustCompile(`(?i)(_|-|^)(file|path|dir|name|type|mode|method|id|ttl|endpoint|issuer|limit|count|max)$|max_?tokens`)
+	noSecret   = regexp.MustCompile(`(?i)(_|-|^)(file|path|dir|name|type|mode|method|id|ttl|endpoint|issuer|limit|count|max|prefix|suffix|version|algorithm)$|(sort|primary|partition|foreign|public|publishable)[_-]?key$|max_?tokens`)
 )
 
 // namesSecret reports whether what has this name is one.
@@ -245,12 +245,16 @@ func namesSecret(name string) bool {
 	return (secretWord.MatchString(name) || secretPart.MatchString(name)) && !noSecret.MatchString(name)
 }
 
-// What names where a secret is: ${X}, but not ${X:-default}; $X, %X%, {x}; and
-// the reference schemes of password managers and of the gateway.
+// What names where a secret is: ${X}, ${X:-}, but not ${X:-default}; $X, %X%,
+// {x}; and the reference schemes of password managers and of the gateway.
 var (
-	naming    = regexp.MustCompile(`\$\{[A-Za-z_][^}:]*(:[^}-][^}]*)?\}|\$(env:)?[A-Z_][A-Z0-9_]*\b|%[A-Z_][A-Z0-9_]*%|\{[A-Za-z_][A-Za-z_.:]*\}`)
-	elsewhere = regexp.MustCompile(`^(env|file|systemd|vault|op|keychain|secret):`)
+	naming       = regexp.MustCompile(`\$\{[A-Za-z_][^}:]*(:[^}-][^}]*|:-)?\}|\$(env:)?[A-Z_][A-Z0-9_]*\b|%[A-Z_][A-Z0-9_]*%|\{[A-Za-z_][A-Za-z_.:]*\}`)
+	elsewhere    = regexp.MustCompile(`^(env|file|systemd|vault|op|keychain|secret):`)
+	variableName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 )
+
+// example is what stands in instructions where the reader's own goes.
+var example = regexp.MustCompile(`(?i)^(<[a-z _-]+>|your[_-][a-z_-]+)$`)
 
 // reference reports whether a value only names where the secret is, with no
 // more beside it than a user's name.
@@ -274,6 +278,9 @@ func dull(value string) bool {
 		}
 		_, err := os.Stat(v)
 		return err == nil
+	}
+	if example.MatchString(v) {
+		return true
 	}
 	return slices.Contains([]string{"none", "null", "oauth", "bearer", "basic", "disabled", "enabled"}, strings.ToLower(v))
 }
@@ -302,8 +309,18 @@ func (a *audit) judge(name, value string) (why, secret string) {
 		if n := u.User.Username(); len(n) >= 20 && !reference(n) {
 			return "what stands for a user in a URL is as long as a secret", n
 		}
+		for _, run := range letters.FindAllString(u.Path, -1) {
+			if mixed(run) {
+				return "a part of a URL's path is as random as a secret", run
+			}
+		}
 		if kinds := a.kinds(v); len(kinds) == 0 {
 			return "", "" // an address
+		}
+	}
+	if strings.HasPrefix(v, "{") || strings.HasPrefix(v, "[") {
+		if why, secret := a.within(v); why != "" {
+			return why, secret
 		}
 	}
 	if m := userinfo.FindStringSubmatch(v); m != nil && !reference(m[1]) {
@@ -319,6 +336,41 @@ func (a *audit) judge(name, value string) (why, secret string) {
 		return "its name says that it is a secret", v
 	}
 	return "", ""
+}
+
+// within judges what JSON in a value says, such as headers in a variable.
+func (a *audit) within(text string) (why, secret string) {
+	var v any
+	if json.Unmarshal([]byte(text), &v) != nil {
+		return "", ""
+	}
+	var walk func(name string, v any)
+	walk = func(name string, v any) {
+		switch v := v.(type) {
+		case string:
+			if why == "" {
+				why, secret = a.judge(name, v)
+			}
+		case []any:
+			for _, x := range v {
+				walk(name, x)
+			}
+		case map[string]any:
+			for _, k := range sortedKeys(v) {
+				walk(k, v[k])
+			}
+		}
+	}
+	walk("", v)
+	return why, secret
+}
+
+// letters are long enough for a key, if they are mixed as only chance does it.
+var letters = regexp.MustCompile(`[A-Za-z0-9]{20,}`)
+
+func mixed(s string) bool {
+	const lower, upper, digits = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
+	return strings.ContainsAny(s, lower) && strings.ContainsAny(s, upper) && strings.ContainsAny(s, digits)
 }
 
 var (
@@ -634,7 +686,7 @@ func readRegular(path string) ([]byte, error) {
 var serverLists = []string{"mcpServers", "mcp_servers", "context_servers", "servers", "mcp"}
 
 // named are the keys of a server whose members are variables or headers.
-var named = []string{"env", "environment", "headers", "http_headers", "auth", "oauth"}
+var named = []string{"env", "environment", "headers", "http_headers", "env_http_headers", "auth", "oauth"}
 
 // servers looks for servers in what a file says: below one of the keys, what
 // has a command or an address.
@@ -693,7 +745,7 @@ func (a *audit) server(file string, path []string, m map[string]any) {
 	for _, k := range sortedKeys(m) {
 		switch x := m[k].(type) {
 		case string:
-			if k != "command" && k != "path" {
+			if k != "command" && k != "path" && !a.namesVariable(k, x) {
 				a.value(owner, where, k, x, "", fixHost)
 			}
 		case map[string]any, []any:
@@ -706,6 +758,12 @@ func (a *audit) server(file string, path []string, m map[string]any) {
 	if s, ok := m["default"].(string); ok && m["password"] == true {
 		a.value(owner, where, "password", s, "", fixHost)
 	}
+}
+
+// namesVariable reports whether what stands under a key of Codex is the name of
+// the variable that has the secret.
+func (a *audit) namesVariable(key, value string) bool {
+	return (key == "env_http_headers" || strings.HasSuffix(key, "_env_var")) && variableName.MatchString(value) && len(a.kinds(value)) == 0
 }
 
 // variables looks at variables or headers, whatever the host nests or lists
@@ -730,7 +788,9 @@ func (a *audit) variables(owner, where, name string, v any) {
 			return
 		}
 		for _, k := range sortedKeys(v) {
-			if s, ok := v[k].(string); ok {
+			if s, ok := v[k].(string); ok && a.namesVariable(name, s) {
+				continue
+			} else if ok {
 				a.value(owner, where, k, s, "", fixHost)
 			} else {
 				a.variables(owner, where, k, v[k])
