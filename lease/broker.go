@@ -298,7 +298,7 @@ func (b *Broker) Acquire(ctx context.Context, r Request) (*Held, error) {
 			if alone {
 				b.end(l, "its caller has left")
 			}
-			return nil, errLeft(ctx)
+			return nil, errLeft(ctx, l)
 		}
 		if l.err != nil {
 			return nil, l.err
@@ -316,7 +316,7 @@ func (b *Broker) Acquire(ctx context.Context, r Request) (*Held, error) {
 				return nil, err
 			}
 			if ctx.Err() != nil {
-				return nil, errLeft(ctx)
+				return nil, errLeft(ctx, l)
 			}
 		}
 		return &Held{l: l, alone: alone}, nil
@@ -325,7 +325,12 @@ func (b *Broker) Acquire(ctx context.Context, r Request) (*Held, error) {
 
 var errTaken = sallyport.Errorf(sallyport.EUnavailable, "credential_revoked", "the credential was taken back before it could be used")
 
-func errLeft(ctx context.Context) error {
+// errLeft is for a caller who has left, or for whom it took too long: a call is
+// acted on soon after its decision, or not at all.
+func errLeft(ctx context.Context, l *live) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errUnavailable(l, " in time", ctx.Err())
+	}
 	return &sallyport.Error{Kind: sallyport.EUnavailable, Code: "cancelled", Text: "the caller left while a credential was minted", Err: ctx.Err()}
 }
 
@@ -471,15 +476,19 @@ func (b *Broker) notMinted(l *live, err error) error {
 	b.mu.Lock()
 	l.Failure = short(err)
 	b.mu.Unlock()
-	e := &sallyport.Error{
-		Kind: sallyport.EUnavailable, Code: "credential_unavailable", Text: "no credential for server " + l.Server + " could be minted (lease " + string(l.ID) + "), so nothing was sent",
-		Fix: "try again; operators see why: sallyport show " + string(l.ID), Err: err,
-	}
+	e := errUnavailable(l, "", err)
 	var known *sallyport.Error
 	if errors.As(err, &known) && known.Kind != sallyport.EUnavailable && known.Kind != sallyport.EInternal {
-		e.Kind, e.Code, e.Text, e.Fix = known.Kind, known.Code, known.Text, known.Fix
+		e.Kind, e.Code, e.Text, e.Fix, e.Err = known.Kind, known.Code, known.Text, known.Fix, known.Err
 	}
 	return e
+}
+
+func errUnavailable(l *live, when string, err error) *sallyport.Error {
+	return &sallyport.Error{
+		Kind: sallyport.EUnavailable, Code: "credential_unavailable", Text: "no credential for server " + l.Server + " could be minted" + when + " (lease " + string(l.ID) + "), so nothing was sent",
+		Fix: "try again; operators see why: sallyport show " + string(l.ID), Err: err,
+	}
 }
 
 // widen adds what the request needs to the credential that the task has. It
@@ -506,7 +515,7 @@ func (b *Broker) widen(ctx context.Context, l *live, r Request) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return errLeft(ctx)
+		return errLeft(ctx, l)
 	}
 }
 

@@ -61,7 +61,7 @@ func (b *Broker) EndLease(ctx context.Context, id sallyport.ID, why string) (Rep
 	l := b.byID[id]
 	b.mu.Unlock()
 	if l == nil {
-		return Report{}, sallyport.Errorf(sallyport.ENotFound, "unknown_lease", "there is no living lease %s", id)
+		return Report{}, &sallyport.Error{Kind: sallyport.ENotFound, Code: "unknown_lease", Text: "no living credential has the id " + string(id), Fix: "one that is gone is in the ledger: sallyport show " + string(id)}
 	}
 	b.mu.Lock()
 	l.Next = time.Time{} // an operator does not wait for the next try

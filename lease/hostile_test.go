@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -584,4 +585,32 @@ func TestI9_TheEndIsTheEnd(t *testing.T) {
 			t.Fatalf("%d are left", n)
 		}
 	}
+}
+
+// A backend that is slower than a call may take: its caller reads that, and
+// which lease it is of, and not that it left.
+func TestASlowMintIsSaid(t *testing.T) {
+	b, o := newOdd(t)
+	hang := make(chan struct{})
+	o.mint = func(ctx context.Context, h lease.Handle, s lease.Spec) (lease.Minted, error) {
+		select {
+		case <-hang:
+			return o.place.Mint(ctx, h, s)
+		case <-ctx.Done():
+			return lease.Minted{}, ctx.Err()
+		}
+	}
+	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err := b.Acquire(short, read(b.task()))
+	var e *sallyport.Error
+	if !errors.As(err, &e) || e.Code != "credential_unavailable" || !strings.Contains(e.Text, "in time") || !strings.Contains(e.Fix, "sallyport show l_") {
+		t.Errorf("%v", err)
+	}
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	if _, err := b.Acquire(gone, read(b.task())); sallyport.CodeOf(err) != "cancelled" {
+		t.Errorf("who left is told %v", err)
+	}
+	close(hang)
 }
