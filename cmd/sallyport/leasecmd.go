@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -195,7 +196,7 @@ func printLease(e *env, l lease.Lease) {
 	row("decision", string(l.Decision))
 	row("class", l.Class.String()+", for one "+string(l.Scope))
 	for _, g := range l.Grants {
-		row("may", fmt.Sprint(g.Verbs)+" "+g.Object)
+		row("may", g.Object+": "+strings.Join(g.Verbs, ", "))
 	}
 	row("made", l.Made.Format(time.RFC3339))
 	row("expires", l.Expires.Format(time.RFC3339))

@@ -330,7 +330,11 @@ func (a *audit) judge(name, value string) (why, secret string) {
 		return "a password in a connection string", m[1]
 	}
 	if kinds := a.kinds(v); len(kinds) > 0 {
-		return "it has the form of a " + strings.ReplaceAll(kinds[0], "-", " "), v
+		article := "a "
+		if strings.ContainsAny(kinds[0][:1], "aeiou") {
+			article = "an "
+		}
+		return "it has the form of " + article + strings.ReplaceAll(kinds[0], "-", " "), v
 	}
 	if namesSecret(name) && !dull(v) && !reference(v) {
 		return "its name says that it is a secret", v

@@ -390,7 +390,11 @@ func shortAgent(id string) string { return id[strings.LastIndexByte(id, '/')+1:]
 
 func printTask(e *env, t api.TaskInfo) {
 	m := t.Mandate
-	fmt.Fprintf(e.stdout, "task %s  %s  agent %s for %s  template %s  ends %s\n", t.ID, t.State, shortAgent(t.Agent), t.User, m.Template.Name, ago(m.Expires))
+	when := ""
+	if !t.State.Ended() {
+		when = "  ends " + ago(m.Expires)
+	}
+	fmt.Fprintf(e.stdout, "task %s  %s  agent %s for %s  template %s%s\n", t.ID, t.State, shortAgent(t.Agent), t.User, m.Template.Name, when)
 	if m.Goal != "" {
 		fmt.Fprintf(e.stdout, "  goal     %q\n", m.Goal)
 	}
