@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,10 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/jackc/pgx/v5"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/sallyport-dev/sallyport/lease"
+	"github.com/sallyport-dev/sallyport/lease/vault"
 	"github.com/sallyport-dev/sallyport/sallyporttest"
+	"github.com/sallyport-dev/sallyport/secret"
 )
 
 // shop is a gateway with a real database of orders behind it.
@@ -338,5 +343,61 @@ leases:
 	}
 	if strings.Contains(g.log.String(), "rotate new") {
 		t.Errorf("a new key is called due:\n%s", g.log)
+	}
+}
+
+// The table of docs/leases.md says of each kind what its backend says.
+func TestTheDocsSayTheTruthOfBackends(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(sallyporttest.Root(t), "docs", "leases.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rootSources{
+		name: "x", path: func(p string) string { return p },
+		source: func(string, string) (lease.Source, error) {
+			return func(context.Context) (secret.Value, error) { return secret.Text("x"), nil }, nil
+		},
+	}
+	r.vault = func() (*vault.Client, error) {
+		return vault.NewClient(vault.Connection{Address: "https://127.0.0.1:1", Auth: vault.Auth{Token: func(context.Context) (secret.Value, error) { return secret.Text("x"), nil }}})
+	}
+	for kind, text := range map[string]string{
+		"postgres":   `{ admin: "file:x" }`,
+		"mysql":      `{ address: "127.0.0.1:1", user: u, password: "file:x", databases: [shop] }`,
+		"redis":      `{ addresses: ["127.0.0.1:1"], keys: ["*"], password: "file:x" }`,
+		"rabbitmq":   `{ management: "http://127.0.0.1:1", user: u, password: "file:x", broker: "amqp://127.0.0.1:1", names: x }`,
+		"kubernetes": `{ api: "https://127.0.0.1:1", token: "file:x", namespace: n, read: reader }`,
+		"sts":        `{ region: r, access_key: "file:x", secret_key: "file:x", role: "arn:aws:iam::123456789012:role/reader", read: {} }`,
+		"ssh":        `{ ca: "file:x", read: { principals: [p] } }`,
+		"github":     `{ app: Iv1, installation: 7, key: "file:x", permissions: { read: { contents: read } } }`,
+		"vault":      `{ role: r, paths: { read: database/creds/r }, policies: { read: [a] } }`,
+	} {
+		var c Backends
+		if err := yaml.UnmarshalWithOptions([]byte(kind+": "+text), &c, yaml.Strict()); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		_, o, err := c.opener()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := o.open(r)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		truth := b.Truth()
+		if c, ok := b.(io.Closer); ok {
+			c.Close()
+		}
+		m := regexp.MustCompile(`(?m)^\| \[.` + kind + `.\]\(.*\) \| .* \| (.*) \| (.*) \| (.*) \| (.*) \|$`).FindStringSubmatch(string(page))
+		if m == nil {
+			t.Errorf("the table has no %s", kind)
+			continue
+		}
+		shortest := map[time.Duration]string{0: "1 s", time.Second: "1 s", 10 * time.Minute: "10 min", 15 * time.Minute: "15 min", time.Hour: "1 h"}[truth.ShortestTTL]
+		revoke := map[lease.Revocation]string{lease.Immediate: "immediate", lease.Bounded: "within", lease.None: "none"}[truth.Revoke]
+		if !strings.Contains(m[1], revoke) || strings.HasPrefix(m[2], "ends") != truth.KillsSessions || m[3] != yesNo(truth.Lists) || m[4] != shortest {
+			t.Errorf("the table says of %s: %q, and it is %+v", kind, m[1:], truth)
+		}
 	}
 }
