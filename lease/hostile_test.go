@@ -124,7 +124,8 @@ func TestSearchWhileMinting(t *testing.T) {
 func TestRefusedAgainAndAgain(t *testing.T) {
 	b, _ := newOdd(t)
 	var ahead atomic.Int64
-	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	start := time.Now()
+	b.now = func() time.Time { return start.Add(time.Duration(ahead.Load())) }
 	r := lease.Request{Source: "s", Server: "db", Task: b.task(), Class: sallyport.Read}
 	minted := map[sallyport.ID]bool{}
 	refuse := func(calls int) int {

@@ -51,8 +51,8 @@ func (c *credential) usable(now time.Time) bool {
 }
 
 // retryRenewal is the wait after a failure to renew: callers that never rest
-// must not become as many requests to a gateway that says no.
-const retryRenewal = 2 * time.Second
+// must not become as many requests to a gateway that says no. Tests change it.
+var retryRenewal = 2 * time.Second
 
 // newKeeper gets the first token.
 func newKeeper(ctx context.Context, p proof, audience string, issue issue) (*keeper, error) {
