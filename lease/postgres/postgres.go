@@ -183,8 +183,13 @@ func (b *Backend) mint(ctx context.Context, h lease.Handle, s lease.Spec) (m lea
 			there = true
 			return "", errThere
 		}
-		if err := conn.QueryRow(ctx, "SELECT now() + $1::bigint * interval '1 microsecond'", s.TTL.Microseconds()).Scan(&expires); err != nil {
+		var creates bool
+		if err := conn.QueryRow(ctx, `SELECT now() + $1::bigint * interval '1 microsecond', rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user`,
+			s.TTL.Microseconds()).Scan(&expires, &creates); err != nil {
 			return "", err
+		}
+		if !creates {
+			return "", fmt.Errorf("the administrator may not create roles: ALTER ROLE %s CREATEROLE", ident(conn.Config().User))
 		}
 		var sql strings.Builder
 		fmt.Fprintf(&sql, "CREATE ROLE %s LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT CONNECTION LIMIT %d PASSWORD %s VALID UNTIL %s",

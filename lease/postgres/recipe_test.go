@@ -129,6 +129,11 @@ func TestRecipe(t *testing.T) {
 	if hs, err := b.List(t.Context(), leasetest.Owner); err != nil || len(hs) > 0 {
 		t.Errorf("left: %v %v", hs, err)
 	}
+
+	mustExec(t, root, "alter role sallyport nocreaterole")
+	if _, err := b.Mint(t.Context(), leasetest.NewHandle(leasetest.Owner), spec(sallyport.Read)); err == nil || !strings.Contains(err.Error(), `ALTER ROLE "sallyport" CREATEROLE`) {
+		t.Errorf("without the right to create roles: %v", err)
+	}
 }
 
 // What a role for reads may not have is refused by every version that knows it.
