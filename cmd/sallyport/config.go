@@ -201,6 +201,9 @@ func configError(path, text string, err error) error {
 			e.Fix = "the keys are described in docs/config.md"
 		}
 	}
+	if m := regexp.MustCompile(`^cannot unmarshal (.*) into Go .* of type (.*)$`).FindStringSubmatch(msg); m != nil {
+		msg = inYAML(m[1]) + " stands here, and " + inYAML(m[2]) + " is wanted"
+	}
 	e.Text = fmt.Sprintf("%s:%d:%d: %s", path, line, col, msg)
 	if lines := strings.Split(text, "\n"); line >= 1 && line <= len(lines) {
 		value := strings.TrimSpace(t.Value)
@@ -211,6 +214,23 @@ func configError(path, text string, err error) error {
 		e.Text += "\n" + sallyport.Underline(veiled(lines[line-1], said), col, utf8.RuneCountInString(value))
 	}
 	return e
+}
+
+// inYAML names a type of Go as who writes the file knows it.
+func inYAML(goType string) string {
+	switch {
+	case goType == "string":
+		return "a text"
+	case goType == "bool":
+		return "true or false"
+	case strings.HasPrefix(goType, "map["):
+		return "a mapping"
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
+	case strings.HasPrefix(goType, "int") && goType != "interface {}", strings.HasPrefix(goType, "uint"), strings.HasPrefix(goType, "float"):
+		return "a number"
+	}
+	return "a value of another kind"
 }
 
 var word = regexp.MustCompile(`[^\s{}\[\],"']{8,}`)

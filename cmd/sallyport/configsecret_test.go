@@ -29,3 +29,21 @@ func TestConfigErrorsHoldNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// A value of the wrong kind is said in words of YAML, not of Go.
+func TestConfigErrorsSayWhatIsWanted(t *testing.T) {
+	for line, want := range map[string]string{
+		`leases: { a: { kubernetes: { read: { service_account: x } } } }`: "a mapping stands here, and a text is wanted",
+		`no_base_policies: [x]`:                            "a list stands here, and true or false is wanted",
+		`leases: { a: { github: { installation: [1] } } }`: "a list stands here, and a number is wanted",
+	} {
+		path := filepath.Join(t.TempDir(), "c.yaml")
+		if err := os.WriteFile(path, []byte("trust_domain: example.org\n"+line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := loadConfig(path)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "Go ") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}

@@ -254,7 +254,7 @@ func fromEnv(field, name string) (secret.Value, error) {
 	if v == "" {
 		// A secret that was put behind env: by mistake is not repeated.
 		if name != strings.ToUpper(name) {
-			name = "what it names"
+			name = "variable of that name"
 		}
 		return secret.Value{}, rootError(field, "the environment has no "+name, nil)
 	}
