@@ -96,6 +96,18 @@ func DefaultRules(c sallyport.Class) []string {
 	return nil
 }
 
+// newer are rules that follow the default ones, of what servers have learned
+// since Redis 7.0: DELIFEQ of Valkey and DELEX of Redis delete a key; CLUSTERSCAN
+// of Valkey, and the modules that search and that keep series, look for keys as
+// SCAN does, past the patterns.
+func newer(c sallyport.Class) []string {
+	rules := []string{"-clusterscan", "-@search", "-@timeseries"}
+	if c != sallyport.Act {
+		rules = append(rules, "-delifeq", "-delex")
+	}
+	return rules
+}
+
 // always follows the rules of a class.
 func always(c sallyport.Class) []string {
 	if c == sallyport.Read {
@@ -201,8 +213,12 @@ func (b *Backend) Close() error {
 	return errors.Join(errs...)
 }
 
-// acl runs an ACL command at one node.
+// acl runs an ACL command at one node, or several in one go: their answers
+// then are a list, with errors in it.
 type acl func(args ...any) (any, error)
+
+// several are commands for acl to run in one go.
+type several [][]any
 
 // each does something at every node at once, so that one that is down keeps
 // none of the others from it, and fails if it fails at one.
@@ -217,7 +233,18 @@ func (b *Backend) each(ctx context.Context, doing string, f func(acl) error) err
 					return err
 				}
 				defer conn.Close()
-				return f(func(args ...any) (any, error) { return redis.DoContext(conn, ctx, "ACL", args...) })
+				return f(func(args ...any) (any, error) {
+					cmds, ok := args[0].(several)
+					if !ok {
+						return redis.DoContext(conn, ctx, "ACL", args...)
+					}
+					for _, cmd := range cmds {
+						if err := conn.Send("ACL", cmd...); err != nil {
+							return nil, err
+						}
+					}
+					return redis.DoContext(conn, ctx, "")
+				})
 			}()
 			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", b.cfg.Addresses[i], err)
@@ -241,15 +268,30 @@ func (b *Backend) Mint(ctx context.Context, h lease.Handle, s lease.Spec) (lease
 	password := rand.Text() // 130 bits: its hash without a salt says nothing
 	sum := sha256.Sum256([]byte(password))
 	// reset leaves every channel where acl-pubsub-default is allchannels.
-	args := []any{"SETUSER", string(h), "reset", "resetchannels", "on", "#" + hex.EncodeToString(sum[:])}
+	args := []any{"SETUSER", string(h), "reset", "resetchannels", "#" + hex.EncodeToString(sum[:])}
 	for _, rule := range slices.Concat(keys, prefixed("&", b.cfg.Channels), b.rules(s.Class)) {
 		args = append(args, rule)
 	}
+	steps := several{{"DELUSER", string(h)}, args}
+	needed := len(steps)
+	if _, configured := b.cfg.Classes[s.Class]; !configured {
+		for _, rule := range newer(s.Class) {
+			steps = append(steps, []any{"SETUSER", string(h), rule})
+		}
+	}
 	if err := b.each(ctx, "making the user", func(run acl) error {
-		if _, err := run("DELUSER", string(h)); err != nil {
+		answers, err := redis.Values(run(steps))
+		if err != nil {
 			return err
 		}
-		_, err := run(args...)
+		for i, answer := range answers {
+			// What a server does not know it need not be denied.
+			if err, failed := answer.(redis.Error); failed && (i < needed || !strings.Contains(err.Error(), "Unknown command or category")) {
+				return err
+			}
+		}
+		// Until now it was off.
+		_, err = run("SETUSER", string(h), "on")
 		return err
 	}); err != nil {
 		return lease.Minted{}, err
