@@ -149,7 +149,7 @@ func (w *relWalk) visit(typ string, obj map[string]any) error {
 		return w.fields(obj, "withClause", "larg", "rarg", "lockingClause", "intoClause")
 	case "InsertStmt":
 		w.need(target, "insert")
-		reads := w.reads(target, false, obj["returningList"])
+		reads := w.returns(target, obj)
 		if c, ok := obj["onConflictClause"].(map[string]any); ok {
 			// The columns of the conflict are read, and so is what excluded names.
 			reads = reads || c["infer"] != nil || w.reads(target, false, c["targetList"], c["whereClause"])
@@ -163,7 +163,7 @@ func (w *relWalk) visit(typ string, obj map[string]any) error {
 		return w.fields(obj, "withClause", "relation")
 	case "UpdateStmt", "DeleteStmt":
 		w.need(target, map[string]string{"UpdateStmt": "update", "DeleteStmt": "delete"}[typ])
-		if w.reads(target, false, obj["targetList"], obj["whereClause"], obj["returningList"]) {
+		if w.reads(target, false, obj["targetList"], obj["whereClause"]) || w.returns(target, obj) {
 			w.need(target, "select")
 		}
 		return w.fields(obj, "withClause", "relation")
@@ -181,7 +181,7 @@ func (w *relWalk) visit(typ string, obj map[string]any) error {
 				w.need(target, "delete")
 			}
 		}
-		if w.reads(target, false, obj["joinCondition"], clauses, obj["returningList"]) {
+		if w.reads(target, false, obj["joinCondition"], clauses) || w.returns(target, obj) {
 			w.need(target, "select")
 		}
 		return w.fields(obj, "withClause", "relation")
@@ -342,6 +342,23 @@ func (w *relWalk) reads(target map[string]any, hidden bool, exprs ...any) bool {
 		}
 	}
 	return false
+}
+
+// returns reports whether RETURNING may read a column of the target: by its
+// name, or from PostgreSQL 18 on as old or new, where no other table is called
+// so.
+func (w *relWalk) returns(target, obj map[string]any) bool {
+	list := obj["returningList"]
+	if list == nil {
+		return false
+	}
+	others := aliases([]any{obj["fromClause"], obj["usingClause"], obj["sourceRelation"]})
+	for _, name := range []string{"old", "new"} {
+		if !slices.Contains(others, name) && w.reads(map[string]any{"relname": name}, false, list) {
+			return true
+		}
+	}
+	return w.reads(target, false, list)
 }
 
 // refersTo reports whether a column reference may be of the target.

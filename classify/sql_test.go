@@ -282,6 +282,11 @@ func TestRelations(t *testing.T) {
 		`drop table x`:                 ``,
 		`update t set a = 1; select 1`: ``,
 		`insert into t select * from t on conflict (a) do update set a = 1`: `t[insert select update]`,
+		// PostgreSQL 18: the row as it was and as it is.
+		`insert into t values (1) returning new.a`:                                         `t[insert select]`,
+		`update t set a = 1 returning old.*`:                                               `t[select update]`,
+		`delete from t using u as old returning old.a`:                                     `t[delete] u[select]`,
+		`merge into t using u as new on true when matched then do nothing returning new.a`: `u[select]`,
 	} {
 		var got []string
 		for _, r := range SQL(sql).Relations {

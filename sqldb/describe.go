@@ -53,7 +53,9 @@ with schemas as (
 		pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname,
 			'kind', case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'v' then 'view' when 'm' then 'materialized view' else 'foreign table' end,
 			'comment', pg_catalog.obj_description(c.oid, 'pg_class'),
-			'estimated_rows', case when c.relkind in ('r', 'p', 'm') and c.reltuples >= 0 then c.reltuples::int8 end)) as said
+			'estimated_rows', case when c.relkind in ('r', 'p', 'm') and c.reltuples >= 0
+				and (c.reltuples > 0 or pg_catalog.current_setting('server_version_num')::int4 >= 140000) -- before, 0 was said of what nobody had counted
+				then c.reltuples::int8 end)) as said
 	from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace join schemas s on s.name = n.nspname
 	where c.relkind in ('r', 'p', 'v', 'm', 'f')
 		and ($2::pg_catalog.jsonb is null or exists (
