@@ -19,7 +19,7 @@
 //
 // Sources: https://www.rabbitmq.com/docs/access-control and
 // https://www.rabbitmq.com/docs/passwords#computing-password-hash, and the page
-// /api/index.html of the management plugin. Tested on RabbitMQ 3.10.
+// /api/index.html of the management plugin.
 package rabbitmq
 
 import (
