@@ -59,6 +59,11 @@ func (c *Client) Tools(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// Late reports whether a call failed because its decision was good for a
+// shorter time than a busy machine took to record it. Nothing was sent, and the
+// call may be made again.
+func Late(err error) bool { return err != nil && strings.Contains(err.Error(), "send the call again") }
+
 // Call calls a tool.
 func (c *Client) Call(ctx context.Context, tool string, args map[string]any) (Result, error) {
 	var r struct {

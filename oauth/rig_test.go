@@ -83,7 +83,6 @@ func newRig(t testing.TB) *rig {
 	r := &rig{Gate: g, t: t, addr: "192.0.2.1:1234", docs: map[string]string{
 		clientID: `{"client_id":"` + clientID + `","client_name":"Host","redirect_uris":["` + redirect + `","http://127.0.0.1/cb"],"token_endpoint_auth_method":"none"}`,
 	}}
-	g.Stop()
 	r.proofs = identity.NewVerifier(g.Issuer, g.Now().Add(-time.Minute))
 	r.person = identity.LocalPerson("dana@"+sallyporttest.Domain, "passkey", time.Time{})
 	templates := map[string]*task.Template{}

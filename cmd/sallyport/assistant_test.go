@@ -51,6 +51,9 @@ func mcpcall() {
 		die(json.Unmarshal([]byte(args[1]), &a))
 	}
 	r, err := c.Call(context.Background(), args[0], a)
+	for try := 1; demo.Late(err) && try < 10; try++ {
+		r, err = c.Call(context.Background(), args[0], a)
+	}
 	die(err)
 	fmt.Println(r.Text)
 	if r.IsError {

@@ -287,6 +287,9 @@ func (d *demoRun) step(ctx context.Context, mc *demo.Client, st step) error {
 	}
 	began := time.Now()
 	r, err := mc.Call(ctx, st.tool, st.args)
+	for try := 1; demo.Late(err) && try < 5; try++ {
+		r, err = mc.Call(ctx, st.tool, st.args)
+	}
 	if err != nil {
 		return err
 	}

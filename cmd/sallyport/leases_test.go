@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/sallyport-dev/sallyport/demo"
 	"github.com/sallyport-dev/sallyport/lease"
 	"github.com/sallyport-dev/sallyport/lease/vault"
 	"github.com/sallyport-dev/sallyport/sallyporttest"
@@ -102,6 +103,9 @@ func (g *running) session(template, server, words string) (*session, *mcp.Client
 func say(t testing.TB, c *mcp.ClientSession, tool string, args map[string]any) (string, bool) {
 	t.Helper()
 	r, err := c.CallTool(context.Background(), &mcp.CallToolParams{Name: tool, Arguments: args})
+	for try := 1; demo.Late(err) && try < 10; try++ {
+		r, err = c.CallTool(context.Background(), &mcp.CallToolParams{Name: tool, Arguments: args})
+	}
 	if err != nil {
 		return err.Error(), true
 	}

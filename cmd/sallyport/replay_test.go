@@ -13,6 +13,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/demo"
 )
 
 // recorded is an MCP server with the tools of a suite, which answers a call
@@ -188,6 +189,9 @@ func callOnce(t testing.TB, c *mcp.ClientSession, call *attackCall) (sallyport.V
 		args = a.Canonical()
 	}
 	res, err := c.CallTool(context.Background(), &mcp.CallToolParams{Name: call.Fn, Arguments: args})
+	for try := 1; demo.Late(err) && try < 10; try++ {
+		res, err = c.CallTool(context.Background(), &mcp.CallToolParams{Name: call.Fn, Arguments: args})
+	}
 	if err != nil {
 		if !strings.Contains(err.Error(), "denied") {
 			t.Fatalf("%s: %v", call.Fn, err)

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sallyport-dev/sallyport/demo"
 )
 
 // plan is what a client of the tests does: list the tools, make the calls.
@@ -59,6 +61,9 @@ func sdkclient() {
 	}
 	for _, call := range p.Calls {
 		res, err := c.CallTool(ctx, &mcp.CallToolParams{Name: call.Name, Arguments: call.Arguments})
+		for try := 1; demo.Late(err) && try < 10; try++ {
+			res, err = c.CallTool(ctx, &mcp.CallToolParams{Name: call.Name, Arguments: call.Arguments})
+		}
 		die(err)
 		out := callReport{IsError: res.IsError}
 		for _, part := range res.Content {
