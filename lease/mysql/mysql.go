@@ -260,12 +260,15 @@ func (s *session) lock(h lease.Handle) error {
 	if err := s.QueryRowContext(s.ctx, "SELECT VERSION()").Scan(&version); err != nil {
 		return err
 	}
+	// Whatever mode the server is in, the statements mean what they say here.
+	mode := ""
 	if s.mariadb = strings.Contains(version, "MariaDB"); s.mariadb {
-		// Without it GRANT would make a user that is gone again, with no password.
-		if err := s.exec("SET SESSION sql_mode = 'NO_AUTO_CREATE_USER'"); err != nil {
-			return err
-		}
-	} else {
+		mode = "NO_AUTO_CREATE_USER" // without it GRANT would make a user that is gone again, with no password
+	}
+	if err := s.exec("SET SESSION sql_mode = '%s'", mode); err != nil {
+		return err
+	}
+	if !s.mariadb {
 		var name, value string
 		err := s.QueryRowContext(s.ctx, "SHOW GLOBAL VARIABLES LIKE 'partial\\_revokes'").Scan(&name, &value)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) { // MySQL before 8.0.16 has none

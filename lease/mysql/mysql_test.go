@@ -360,6 +360,33 @@ func testDatabases(t *testing.T, s *sallyporttest.MariaDBServer, b *mysql.Backen
 			t.Fatal(err)
 		}
 	}
+	// Nor does it matter how the server reads quotes and backslashes.
+	for _, mode := range []string{"'ANSI,NO_BACKSLASH_ESCAPES'", "DEFAULT"} {
+		if err := run(admin, "SET GLOBAL sql_mode = "+mode); err != nil {
+			t.Fatal(err)
+		}
+		if s.MySQL && mode != "DEFAULT" {
+			if err := run(admin, "SET GLOBAL partial_revokes = ON"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h, cred := mint(t, newBackend(t, config(s)), sallyport.Read)
+		conn := mustAs(t, cred)
+		if err := run(conn, "SELECT * FROM my_db.t"); err != nil {
+			t.Errorf("sql_mode %s: %v", mode, err)
+		}
+		if err := run(conn, "SELECT * FROM myXdb.t"); !denied(err) {
+			t.Errorf("sql_mode %s: my_db is a pattern: %v", mode, err)
+		}
+		if err := b.Revoke(ctx, h, lease.Kept{}); err != nil {
+			t.Fatal(err)
+		}
+		if s.MySQL {
+			if err := run(admin, "SET GLOBAL partial_revokes = OFF"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	c := config(s)
 	c.Classes = map[sallyport.Class][]string{sallyport.Act: {"SELECT", "EXECUTE"}}
 	_, cred = mint(t, newBackend(t, c), sallyport.Act)
