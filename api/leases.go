@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/lease"
@@ -73,6 +76,31 @@ func (s *Server) revokeLease(r *http.Request, who Caller) (any, error) {
 	return b.EndLease(r.Context(), id, "revoked by "+who.User.ID)
 }
 
+// AbandonRequest says why nothing will ever revoke a credential.
+type AbandonRequest struct {
+	Because string `json:"because"` // one line, at most 200 characters
+}
+
+// abandonLease ends the tries to revoke a credential whose backend is gone.
+func (s *Server) abandonLease(r *http.Request, who Caller) (any, error) {
+	b, err := s.broker()
+	if err != nil {
+		return nil, err
+	}
+	id, err := pathID(r, sallyport.LeaseID)
+	if err != nil {
+		return nil, err
+	}
+	var in AbandonRequest
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	if because := []rune(in.Because); strings.TrimSpace(in.Because) == "" || len(because) > 200 || slices.ContainsFunc(because, unicode.IsControl) {
+		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "because", Text: "why nothing will revoke it is one line of at most 200 characters", Fix: "--because 'the database was taken down on Monday'"}
+	}
+	return struct{}{}, b.Abandon(r.Context(), id, "abandoned by "+who.User.ID+": "+in.Because)
+}
+
 // Leases lists the credentials that live or are not gone yet.
 func (c *Client) Leases(ctx context.Context) (Leases, error) {
 	var l Leases
@@ -83,4 +111,9 @@ func (c *Client) Leases(ctx context.Context) (Leases, error) {
 func (c *Client) RevokeLease(ctx context.Context, id sallyport.ID) (lease.Report, error) {
 	var r lease.Report
 	return r, c.do(ctx, "POST", "/v1/leases/"+string(id)+"/revoke", struct{}{}, &r)
+}
+
+// AbandonLease ends the tries to revoke a credential whose backend is gone.
+func (c *Client) AbandonLease(ctx context.Context, id sallyport.ID, because string) error {
+	return c.do(ctx, "POST", "/v1/leases/"+string(id)+"/abandon", AbandonRequest{because}, nil)
 }

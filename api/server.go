@@ -84,6 +84,7 @@ func NewServer(c Config) *Server {
 	s.mux.HandleFunc("POST /v1/tasks/{id}/svid", s.any(s.taskSVID))
 	s.mux.HandleFunc("GET /v1/leases", s.any(s.leases))
 	s.mux.HandleFunc("POST /v1/leases/{id}/revoke", s.operator(s.revokeLease))
+	s.mux.HandleFunc("POST /v1/leases/{id}/abandon", s.operator(s.abandonLease))
 	s.mux.HandleFunc("GET /v1/asks", s.any(s.asks))
 	s.mux.HandleFunc("POST /v1/asks/{id}/answer", s.any(s.answer))
 	s.mux.HandleFunc("GET /v1/agents", s.any(s.agents))

@@ -61,12 +61,56 @@ func (b *Broker) EndLease(ctx context.Context, id sallyport.ID, why string) (Rep
 	l := b.byID[id]
 	b.mu.Unlock()
 	if l == nil {
-		return Report{}, &sallyport.Error{Kind: sallyport.ENotFound, Code: "unknown_lease", Text: "no living credential has the id " + string(id), Fix: "one that is gone is in the ledger: sallyport show " + string(id)}
+		return Report{}, errNoLease(id)
 	}
 	b.mu.Lock()
 	l.Next = time.Time{} // an operator does not wait for the next try
 	b.mu.Unlock()
 	return b.endAll(ctx, []*live{l}, why), nil
+}
+
+// Abandon ends the tries to revoke a lease whose backend is gone for good,
+// because somebody answers for it. It must have failed often enough to be an
+// alarm, and its time be over. If the backend comes back, and can list, it is
+// found there as nobody's and revoked.
+func (b *Broker) Abandon(ctx context.Context, id sallyport.ID, why string) error {
+	b.mu.Lock()
+	l := b.byID[id]
+	b.mu.Unlock()
+	if l == nil {
+		return errNoLease(id)
+	}
+	l.one.Lock()
+	defer l.one.Unlock()
+	now := b.now()
+	b.mu.Lock()
+	switch {
+	case l.over:
+		b.mu.Unlock()
+		return errNoLease(id)
+	case !l.Stuck():
+		b.mu.Unlock()
+		return &sallyport.Error{Kind: sallyport.EConflict, Code: "not_stuck", Text: "credential " + string(id) + " is not one that cannot be revoked", Fix: "sallyport lease revoke " + string(id)}
+	case now.Before(l.Expires):
+		b.mu.Unlock()
+		return &sallyport.Error{Kind: sallyport.EConflict, Code: "not_expired", Text: "credential " + string(id) + " may be good until " + l.Expires.Format(time.RFC3339), Fix: "abandon it after that; until then it is tried again by itself"}
+	}
+	was := l.Lease
+	l.State, l.Why, l.Ended, l.Next = Abandoned, why, now.UTC().Truncate(time.Millisecond), time.Time{}
+	b.mu.Unlock()
+	err := b.record(ctx, l, "abandoned", true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		l.Lease = was
+		return err
+	}
+	b.drop(l)
+	return nil
+}
+
+func errNoLease(id sallyport.ID) error {
+	return &sallyport.Error{Kind: sallyport.ENotFound, Code: "unknown_lease", Text: "no living credential has the id " + string(id), Fix: "one that is gone is in the ledger: sallyport show " + string(id)}
 }
 
 func (b *Broker) endAll(ctx context.Context, ls []*live, why string) Report {

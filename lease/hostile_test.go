@@ -615,3 +615,83 @@ func TestASlowMintIsSaid(t *testing.T) {
 	}
 	close(hang)
 }
+
+// A backend that could not be listed is asked again soon after, however seldom
+// the others are by then.
+func TestListedAgainSoon(t *testing.T) {
+	b, o := newOdd(t)
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	var looks atomic.Int64
+	var down atomic.Bool
+	o.list = func(context.Context, lease.Owner) ([]lease.Handle, error) {
+		looks.Add(1)
+		if down.Load() {
+			return nil, errors.New("it is away")
+		}
+		return nil, nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() { defer close(ran); b.Run(ctx) }()
+	defer func() { cancel(); <-ran }()
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal(what)
+			}
+		}
+	}
+	for n, step := range []time.Duration{0, 6 * time.Second, 21 * time.Second} {
+		ahead.Add(int64(step))
+		until("it is not listed", func() bool { return looks.Load() > int64(n) })
+	}
+	down.Store(true)
+	ahead.Add(int64(81 * time.Second))
+	until("nobody says that it could not be listed", func() bool { return b.Sources()[0].Problem != "" })
+	down.Store(false)
+	ahead.Add(int64(16 * time.Second)) // of five minutes
+	until("it is not listed again soon", func() bool { return b.Sources()[0].Problem == "" })
+}
+
+// What nothing can revoke any more somebody may answer for; never what may be
+// good still, and it is found where the backend comes back after all.
+func TestAbandon(t *testing.T) {
+	b, o := newOdd(t)
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.revoke = func(context.Context, lease.Handle, lease.Kept) error { return errors.New("no such host") }
+	id := b.get(read(b.task())).ID()
+	abandon := func(code string) {
+		t.Helper()
+		err := b.Abandon(context.Background(), id, "abandoned by dana: taken down")
+		if code == "" && err != nil || code != "" && sallyport.CodeOf(err) != code {
+			t.Fatalf("%v, not %q", err, code)
+		}
+	}
+	abandon("not_stuck")
+	for range 6 {
+		if _, err := b.EndLease(context.Background(), id, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	abandon("not_expired")
+	ahead.Store(int64(time.Hour))
+	abandon("")
+	abandon("unknown_lease")
+	if got := b.events(id); !strings.HasSuffix(got, "revoke failed revoke failed abandoned") {
+		t.Errorf("the ledger has %q", got)
+	}
+	b.crash()
+	b.start()
+	if ls := b.Leases(); len(ls) != 0 {
+		t.Errorf("a start knows it: %+v", ls)
+	}
+	o.revoke = nil // the backend is back
+	b.Reconcile(context.Background())
+	b.settle()
+	if hs := b.place.handles(); len(hs) > 0 {
+		t.Errorf("left: %v", hs)
+	}
+}

@@ -65,6 +65,9 @@ const (
 	// the backend lets it go at Expires.
 	Expiring State = "expiring"
 	Revoked  State = "revoked" // it is gone
+	// Abandoned: somebody answers for it that nothing will revoke it. Its
+	// backend does not exist any more.
+	Abandoned State = "abandoned"
 )
 
 // Scope is what a lease is for.

@@ -20,6 +20,7 @@ const (
 	// listEvery is how often the backends are asked for what nobody knows.
 	listSoon  = 5 * time.Second // and then ever more seldom, up to
 	listEvery = 5 * time.Minute
+	listAgain = 15 * time.Second // where one could not be listed
 	// bucket is where the store keeps leases that are not gone.
 	bucket = "lease"
 	// twinMargin is how much later than our start an unknown handle of ours
@@ -77,13 +78,19 @@ func (b *Broker) Run(ctx context.Context) {
 	var listing sync.Mutex // one look at a time, for which nobody waits
 	var work sync.WaitGroup
 	defer work.Wait()
-	next, step := b.now(), listSoon
+	next, last, step := b.now(), b.now(), listSoon
 	for {
 		b.Sweep()
-		if now := b.now(); !now.Before(next) && listing.TryLock() {
-			// Again soon after the start: what a killed process had sent may
-			// reach a backend after the first look.
-			next, step = now.Add(step), min(4*step, listEvery)
+		now := b.now()
+		b.mu.Lock()
+		problem := len(b.problems) > 0
+		b.mu.Unlock()
+		if due := !now.Before(next); (due || problem && now.Sub(last) >= listAgain) && listing.TryLock() {
+			if last = now; due {
+				// Again soon after the start: what a killed process had sent may
+				// reach a backend after the first look.
+				next, step = now.Add(step), min(4*step, listEvery)
+			}
 			work.Go(func() { defer listing.Unlock(); b.Reconcile(ctx) })
 		}
 		select {
@@ -243,7 +250,8 @@ func (b *Broker) record(ctx context.Context, l *live, event string, wait bool) e
 	if len(le.Grants) > 0 {
 		body["grants"] = le.Grants
 	}
-	if le.State != Revoked {
+	over := le.State == Revoked || le.State == Abandoned
+	if !over {
 		body["expires"] = le.Expires
 	}
 	at := b.now().UTC().Truncate(time.Millisecond)
@@ -252,7 +260,7 @@ func (b *Broker) record(ctx context.Context, l *live, event string, wait bool) e
 		return err
 	}
 	fact := state.Fact{Bucket: bucket, Key: string(le.ID), Value: le}
-	if le.State == Revoked {
+	if over {
 		fact.Value = nil
 	}
 	if le.Task == "" {

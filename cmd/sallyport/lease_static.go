@@ -15,6 +15,9 @@ import (
 type StaticLease struct {
 	// Secret is its name: sallyport secrets put NAME.
 	Secret string `yaml:"secret"`
+	// Read is the name of another one, that may only read, for calls of class
+	// read; default: Secret.
+	Read string `yaml:"read"`
 	// Hosts are where it may be sent: host:port, or https origins. They are
 	// among those that it was put into custody with; default: all of those.
 	Hosts []string `yaml:"hosts"`
@@ -37,7 +40,15 @@ func (c *StaticLease) open(r rootSources) (lease.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return static.New(static.Config{Store: store, Key: c.Secret, Hosts: hosts, Username: c.Username})
+	return static.New(static.Config{Store: store, Key: c.Secret, ReadKey: c.Read, Hosts: hosts, Username: c.Username})
+}
+
+// keys are the names of what it uses.
+func (c *StaticLease) keys() []string {
+	if c.Read == "" || c.Read == c.Secret {
+		return []string{c.Secret}
+	}
+	return []string{c.Secret, c.Read}
 }
 
 // origins reads hosts as people write them.

@@ -108,6 +108,31 @@ func leaseCommand(e *env) *cobra.Command {
 			return nil
 		},
 	}
+	because := ""
+	abandon := &cobra.Command{
+		Use: "abandon LEASE", Short: "Stop trying to revoke a credential whose backend is gone for good", Args: cobra.ExactArgs(1),
+		Long: `Abandon ends the alarm of a credential that can never be revoked, because where it was
+good does not exist any more. The ledger keeps who says so, and why. It is refused
+before the credential's own end. If the backend is back one day, and can list its
+credentials, this one is found there and revoked.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := sallyport.ParseID(sallyport.LeaseID, args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			client, err := e.client()
+			if err != nil {
+				return err
+			}
+			if err := client.AbandonLease(cmd.Context(), id, because); err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stdout, "lease %s is abandoned: it is not tried any more\n", id)
+			return nil
+		},
+	}
+	abandon.Flags().StringVar(&because, "because", "", "why nothing will ever revoke it")
+	_ = abandon.MarkFlagRequired("because") // the flag was made above
 	backends := &cobra.Command{
 		Use: "backends", Short: "Show where credentials come from, and what taking one back is worth there", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -142,7 +167,7 @@ func leaseCommand(e *env) *cobra.Command {
 			return nil
 		},
 	}
-	c.AddCommand(list, show, revoke, backends)
+	c.AddCommand(list, show, revoke, abandon, backends)
 	return c
 }
 
@@ -207,6 +232,9 @@ func printLease(e *env, l lease.Lease) {
 	row("failure", l.Failure)
 	if l.State == lease.Revoking && l.Failure != "" {
 		row("then", "sallyport lease revoke "+string(l.ID)+"  (it is tried by itself too)")
+		if l.Stuck() {
+			row("or", "sallyport lease abandon "+string(l.ID)+" --because '...', if its backend is gone for good")
+		}
 	}
 	fmt.Fprintf(e.stdout, "its life:  sallyport show %s\n", l.ID)
 }

@@ -497,7 +497,7 @@ func (a *audit) config(c *Config) {
 	a.mode(c.path, c.path)
 	for _, name := range sortedKeys(c.Leases) {
 		if st := c.Leases[name].Static; st != nil {
-			a.add(c.path+": leases."+name, "static "+st.Secret, "a standing key: it is good before and after every task, and nothing here can revoke it", "a kind of lease that mints, if its issuer has one")
+			a.add(c.path+": leases."+name, "static "+strings.Join(st.keys(), ", "), "a standing key: it is good before and after every task, and nothing here can revoke it", "a kind of lease that mints, if its issuer has one")
 		}
 	}
 	store, err := newRootSources(c).custody()

@@ -188,7 +188,7 @@ func secretsList(e *env) *cobra.Command {
 func (c *Config) keptKey(k custody.Key) keptKey {
 	out := keptKey{Key: k, UsedBy: c.usersOf(k.Name)}
 	for _, l := range c.Leases {
-		if st := l.Static; st != nil && st.Secret == k.Name && st.Rotate > 0 {
+		if st := l.Static; st != nil && slices.Contains(st.keys(), k.Name) && st.Rotate > 0 {
 			if due := k.Rotated.Add(time.Duration(st.Rotate)); out.Due.IsZero() || due.Before(out.Due) {
 				out.Due = due
 			}
@@ -201,7 +201,7 @@ func (c *Config) keptKey(k custody.Key) keptKey {
 func (c *Config) usersOf(key string) []string {
 	var out []string
 	for name, l := range c.Leases {
-		if l.Static == nil || l.Static.Secret != key {
+		if l.Static == nil || !slices.Contains(l.Static.keys(), key) {
 			continue
 		}
 		out = append(out, "leases."+name)

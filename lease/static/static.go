@@ -24,12 +24,15 @@ import (
 // origins that it may be sent to, and no other.
 const Hosts = "hosts"
 
-// Config is one key in custody.
+// Config is one key in custody, or two.
 type Config struct {
 	// Store keeps it.
 	Store *custody.Store
 	// Key is its name there.
 	Key string
+	// ReadKey is the name of another one, that may only read, for calls of
+	// class read; "": Key. It is bound to the same Hosts.
+	ReadKey string
 	// Hosts are the origins that it may be sent to (see Origin): those that it
 	// was put into custody with, or fewer. Nil: all of those.
 	Hosts []string
@@ -44,12 +47,17 @@ type Backend struct{ c Config }
 // New makes a Backend. The key is there, or the error says how to put it
 // there.
 func New(c Config) (*Backend, error) {
-	k, err := c.Store.Describe(c.Key)
-	if err != nil {
-		return nil, err
+	if c.ReadKey == "" {
+		c.ReadKey = c.Key
 	}
-	if _, err := c.hosts(k); err != nil {
-		return nil, err
+	for _, name := range []string{c.Key, c.ReadKey} {
+		k, err := c.Store.Describe(name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := c.hosts(k); err != nil {
+			return nil, err
+		}
 	}
 	return &Backend{c}, nil
 }
@@ -72,18 +80,22 @@ func (c *Config) hosts(k custody.Key) ([]string, error) {
 }
 
 // Mint opens the key as it is now.
-func (b *Backend) Mint(ctx context.Context, _ lease.Handle, _ lease.Spec) (lease.Minted, error) {
+func (b *Backend) Mint(ctx context.Context, _ lease.Handle, s lease.Spec) (lease.Minted, error) {
 	if err := ctx.Err(); err != nil {
 		return lease.Minted{}, err
 	}
-	k, v, err := b.c.Store.Get(b.c.Key)
+	name := b.c.Key
+	if s.Class == sallyport.Read {
+		name = b.c.ReadKey
+	}
+	k, v, err := b.c.Store.Get(name)
 	if err != nil {
-		return lease.Minted{}, lease.Failure("static", "opening the key "+b.c.Key, err)
+		return lease.Minted{}, lease.Failure("static", "opening the key "+name, err)
 	}
 	hosts, err := b.c.hosts(k)
 	if err != nil {
 		v.Zero()
-		return lease.Minted{}, lease.Failure("static", "opening the key "+b.c.Key, err)
+		return lease.Minted{}, lease.Failure("static", "opening the key "+name, err)
 	}
 	c := lease.Credential{Values: map[string]string{Hosts: strings.Join(hosts, ",")}, Secrets: map[string]secret.Value{lease.Token: v}}
 	if b.c.Username != "" {

@@ -58,6 +58,33 @@ func fixture(t testing.TB) leasetest.Fixture {
 
 func TestStatic(t *testing.T) { leasetest.Run(t, fixture(t)) }
 
+// A call that reads has the key that may only read.
+func TestReadKey(t *testing.T) {
+	s, _ := store(t)
+	if _, err := static.New(static.Config{Store: s, Key: "bot", ReadKey: "bot-ro"}); sallyport.CodeOf(err) != "custody_none" {
+		t.Errorf("a key that is not there: %v", err)
+	}
+	if err := s.Put("bot-ro", []string{"https://a.example:443"}, secret.Text("reads only"), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := static.New(static.Config{Store: s, Key: "bot", ReadKey: "bot-ro", Hosts: []string{"https://b.example:8443"}}); sallyport.CodeOf(err) != "bad_config" {
+		t.Errorf("a key for another host: %v", err)
+	}
+	b, err := static.New(static.Config{Store: s, Key: "bot", ReadKey: "bot-ro"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for class, want := range map[sallyport.Class]string{sallyport.Read: "reads only", sallyport.Write: "the key", sallyport.Act: "the key"} {
+		m, err := b.Mint(t.Context(), leasetest.NewHandle(leasetest.Owner), lease.Spec{Class: class})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := m.Credential.Part(lease.Token); v.UnsafeString() != want {
+			t.Errorf("%s has %q", class, v.UnsafeString())
+		}
+	}
+}
+
 func BenchmarkStatic(b *testing.B) { leasetest.Bench(b, fixture(b)) }
 
 func TestNew(t *testing.T) {
