@@ -183,13 +183,17 @@ func (b *Backend) mint(ctx context.Context, h lease.Handle, s lease.Spec) (m lea
 			there = true
 			return "", errThere
 		}
-		var creates bool
-		if err := conn.QueryRow(ctx, `SELECT now() + $1::bigint * interval '1 microsecond', rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user`,
-			s.TTL.Microseconds()).Scan(&expires, &creates); err != nil {
+		var creates, inherits bool
+		if err := conn.QueryRow(ctx, `SELECT now() + $1::bigint * interval '1 microsecond', rolcreaterole OR rolsuper, rolinherit OR rolsuper FROM pg_roles WHERE rolname = current_user`,
+			s.TTL.Microseconds()).Scan(&expires, &creates, &inherits); err != nil {
 			return "", err
 		}
 		if !creates {
 			return "", fmt.Errorf("the administrator may not create roles: ALTER ROLE %s CREATEROLE", ident(conn.Config().User))
+		}
+		if !inherits {
+			// As a member of the lease's role it could not end its sessions.
+			return "", fmt.Errorf("the administrator could not revoke what it mints: ALTER ROLE %s INHERIT", ident(conn.Config().User))
 		}
 		var sql strings.Builder
 		fmt.Fprintf(&sql, "CREATE ROLE %s LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT CONNECTION LIMIT %d PASSWORD %s VALID UNTIL %s",

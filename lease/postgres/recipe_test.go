@@ -170,3 +170,20 @@ func TestTemplatesOfVersions(t *testing.T) {
 		}
 	}
 }
+
+// Who does not use what he is a member of could mint a role, and not end its
+// sessions.
+func TestNoInherit(t *testing.T) {
+	super, admin := recipeServer(t)
+	mustExec(t, session(t, super), "alter role sallyport noinherit")
+	b := backend(t, postgres.Config{Admin: source(admin)})
+	h := leasetest.NewHandle(leasetest.Owner)
+	if _, err := b.Mint(t.Context(), h, spec(sallyport.Read, grant("orders", "select"))); err == nil || !strings.Contains(err.Error(), `ALTER ROLE "sallyport" INHERIT`) {
+		t.Errorf("minted: %v", err)
+	}
+	mustExec(t, session(t, super), "alter role sallyport inherit")
+	if _, err := b.Mint(t.Context(), h, spec(sallyport.Read, grant("orders", "select"))); err != nil {
+		t.Error(err)
+	}
+	revoke(t, b, h)
+}
