@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -195,6 +196,8 @@ func configError(path, text string, err error) error {
 		msg = fmt.Sprintf("unknown key %q", m[1])
 		if places := configPlaces(reflect.TypeFor[Config](), "", m[1]); len(places) > 0 {
 			e.Fix = m[1] + " belongs elsewhere: " + strings.Join(places, ", ")
+		} else if near := sallyport.Nearest(m[1], siblings(text, t)); near != "" {
+			e.Fix = "did you mean " + near + "?"
 		} else if near := sallyport.Nearest(m[1], keys); near != "" {
 			e.Fix = "did you mean " + near + "?"
 		} else {
@@ -293,27 +296,81 @@ func configKeys(t reflect.Type, keys []string) []string {
 	return keys
 }
 
+// siblings are the keys that may stand beside the one at t.
+func siblings(text string, t *token.Token) []string {
+	f, err := parser.ParseBytes([]byte(text), 0)
+	if err != nil {
+		return nil
+	}
+	k := keyAt{t: t}
+	for _, doc := range f.Docs {
+		ast.Walk(&k, doc)
+	}
+	of := reflect.TypeFor[Config]()
+	path := strings.Split(strings.TrimPrefix(k.path, "$."), ".")
+	for _, name := range path[:len(path)-1] {
+		has := members(of)
+		next, ok := has[name]
+		if !ok {
+			next, ok = has[""]
+		}
+		if !ok {
+			return nil
+		}
+		of = next
+	}
+	return slices.Collect(maps.Keys(members(of)))
+}
+
+// members are the keys of a mapping of this type, and of what type each is; a
+// map has one, "", for any.
+func members(t reflect.Type) map[string]reflect.Type {
+	all := map[string]reflect.Type{}
+	switch t.Kind() {
+	case reflect.Slice, reflect.Pointer:
+		return members(t.Elem())
+	case reflect.Map:
+		all[""] = t.Elem()
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			name, inline := strings.CutSuffix(f.Tag.Get("yaml"), ",inline")
+			if inline {
+				maps.Copy(all, members(f.Type))
+			} else if name != "" {
+				all[name] = f.Type
+			}
+		}
+	}
+	return all
+}
+
+type keyAt struct {
+	t    *token.Token
+	path string
+}
+
+// Visit implements ast.Visitor.
+func (k *keyAt) Visit(n ast.Node) ast.Visitor {
+	if m, ok := n.(*ast.MappingValueNode); ok && m.Key.GetToken().Position.Offset == k.t.Position.Offset {
+		k.path = m.Key.GetPath()
+	}
+	return k
+}
+
 // configPlaces lists where in the config a key may stand.
 func configPlaces(t reflect.Type, at, key string) []string {
 	var places []string
-	switch t.Kind() {
-	case reflect.Map:
-		return configPlaces(t.Elem(), at+"NAME.", key)
-	case reflect.Slice, reflect.Pointer:
-		return configPlaces(t.Elem(), at, key)
-	case reflect.Struct:
-		for i := range t.NumField() {
-			name, inline := strings.CutSuffix(t.Field(i).Tag.Get("yaml"), ",inline")
-			switch {
-			case inline:
-				places = append(places, configPlaces(t.Field(i).Type, at, key)...)
-			case name != "":
-				if name == key {
-					places = append(places, at+key)
-				}
-				places = append(places, configPlaces(t.Field(i).Type, at+name+".", key)...)
-			}
+	has := members(t)
+	for _, name := range sortedKeys(has) {
+		here := at + name
+		if name == "" {
+			here = at + "NAME"
 		}
+		if name == key {
+			places = append(places, here)
+		}
+		places = append(places, configPlaces(has[name], here+".", key)...)
 	}
 	return places
 }
