@@ -133,12 +133,12 @@ func (fatal) Fatal(args ...any) { fmt.Println("FAIL", fmt.Sprint(args...)); os.E
 // how often; 1,000 times under CI=true, fewer where that would take more than ten
 // minutes.
 func TestI10_KilledAtAnyPoint(t *testing.T) {
-	kills := 60
+	kills, most := 60, 10*time.Minute
 	if os.Getenv("CI") == "true" {
 		kills = 1000
 	}
 	if n, err := strconv.Atoi(os.Getenv("SALLYPORT_KILLS")); err == nil {
-		kills = n
+		kills, most = n, 24*time.Hour
 	}
 	if testing.Short() {
 		kills = 10
@@ -163,7 +163,7 @@ func TestI10_KilledAtAnyPoint(t *testing.T) {
 	window := 40 * time.Millisecond
 	began := time.Now()
 	for i := 0; i < kills; i++ {
-		if i >= 100 && time.Since(began) > 10*time.Minute {
+		if i >= 100 && time.Since(began) > most {
 			kills = i + 1 // the last one
 		}
 		cmd := exec.Command(os.Args[0])
