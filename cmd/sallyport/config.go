@@ -309,6 +309,7 @@ func siblings(text string, t *token.Token) []string {
 	of := reflect.TypeFor[Config]()
 	path := strings.Split(strings.TrimPrefix(k.path, "$."), ".")
 	for _, name := range path[:len(path)-1] {
+		name, _, _ = strings.Cut(name, "[") // oidc[0]
 		has := members(of)
 		next, ok := has[name]
 		if !ok {
@@ -319,7 +320,7 @@ func siblings(text string, t *token.Token) []string {
 		}
 		of = next
 	}
-	return slices.Collect(maps.Keys(members(of)))
+	return sortedKeys(members(of))
 }
 
 // members are the keys of a mapping of this type, and of what type each is; a
