@@ -21,7 +21,6 @@ const (
 	maxShellOpens = 1000     // brackets, backquotes and here-documents
 	MaxURL        = 8 << 10  // bytes
 	MaxPath       = 4 << 10  // bytes
-	parseTimeout  = 3 * time.Second
 	idleUnload    = 5 * time.Minute
 	instanceUses  = 1000     // statements of one parser instance
 	instanceKeep  = 64 << 20 // bytes of its memory beyond which it is let go
@@ -30,3 +29,6 @@ const (
 	pgMemoryPages = 4096     // of 64 KiB
 	maxJumps      = 1000
 )
+
+// parseTimeout bounds the parsing of one statement. Tests change it.
+var parseTimeout = 3 * time.Second

@@ -302,7 +302,7 @@ func TestRelations(t *testing.T) {
 }
 
 // Statements that make their parts be looked at again and again are refused
-// in time.
+// by a bound on the looks; the time is only there to end it.
 func TestRelationsOfHostileStatements(t *testing.T) {
 	for name, sql := range map[string]string{
 		"locks of many tables": "select 1 from " + strings.Repeat("a,", 50_000) + "a" + strings.Repeat(" for update", 10_000),
@@ -312,8 +312,8 @@ func TestRelationsOfHostileStatements(t *testing.T) {
 		start := time.Now()
 		f := SQL(sql)
 		t.Logf("%s: %v, %q, %v", name, time.Since(start), f.Refused, f.Class)
-		if took := time.Since(start); took > 20*time.Second {
-			t.Errorf("%s took %v", name, took)
+		if took := time.Since(start); took > 10*time.Minute || !strings.Contains(f.Refused, "too large or nests too deep") {
+			t.Errorf("%s took %v: %q", name, took, f.Refused)
 		}
 	}
 	for _, sql := range []string{"select a" + strings.Repeat(",a", 100_000), "insert into t values (1,2)" + strings.Repeat(",(1,2)", 40_000) + " returning a", "update t set a = 1 where b in (1" + strings.Repeat(",1", 120_000) + ")"} {
