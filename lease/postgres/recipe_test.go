@@ -187,3 +187,31 @@ func TestNoInherit(t *testing.T) {
 	}
 	revoke(t, b, h)
 }
+
+// The gateway's next role takes back what the one before has minted, as a
+// member of it.
+func TestNextRole(t *testing.T) {
+	super, admin := recipeServer(t)
+	root := session(t, super)
+	mustExec(t, root, "create role next login createrole password '...'; grant connect on database orders to next; grant create on schema public to public")
+	next := backend(t, postgres.Config{Admin: source(strings.Replace(admin, "user=sallyport", "user=next", 1))})
+	h, m := mint(t, backend(t, postgres.Config{Admin: source(admin)}), spec(sallyport.Write, grant("orders", "select", "insert")))
+	conn := session(t, dsn(m))
+	mustExec(t, conn, "create table public.mine (id int)")
+	if version(t, root) >= 160000 {
+		if err := next.Revoke(t.Context(), h, lease.Kept{}); err == nil || !strings.Contains(err.Error(), `GRANT sallyport TO next`) {
+			t.Errorf("a stranger to the role: %v", err)
+		}
+	}
+	mustExec(t, root, "grant sallyport to next")
+	if hs, err := next.List(t.Context(), leasetest.Owner); err != nil || len(hs) != 1 {
+		t.Errorf("%v %v", hs, err)
+	}
+	revoke(t, next, h)
+	if _, err := conn.Exec(t.Context(), "select 1"); err == nil {
+		t.Error("its session lives")
+	}
+	if owner := ask[string](t, root, "select relowner::regrole::text from pg_class where relname = 'mine'"); owner != postgres.Heir(h) {
+		t.Errorf("what it made is of %s", owner)
+	}
+}

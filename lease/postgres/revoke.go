@@ -61,7 +61,7 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 		sql += "; GRANT " + ident(string(h)) + " TO CURRENT_USER"
 	}
 	if err := exec(ctx, conn, sql+"; COMMIT"); err != nil {
-		return fmt.Errorf("taking its login away: %w", err)
+		return fmt.Errorf("taking its login away: %w", madeBy(ctx, conn, r, err))
 	}
 	if err := terminate(ctx, conn, "usesysid = $1", r.oid); err != nil {
 		return fmt.Errorf("ending its sessions: %w", err)
@@ -113,6 +113,21 @@ func (b *Backend) revokeOnce(ctx context.Context, h lease.Handle) error {
 		return err
 	}
 	return terminate(ctx, conn, "usesysid = $1", r.oid)
+}
+
+// madeBy adds to a refusal who could have done it: from PostgreSQL 16 on, that
+// is who made the role, and its members.
+func madeBy(ctx context.Context, conn *pgx.Conn, r role, err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.Code != "42501" || exec(ctx, conn, "ROLLBACK") != nil { // insufficient_privilege
+		return err
+	}
+	var maker, admin string
+	if conn.QueryRow(ctx, `SELECT m.rolname, current_user::text FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member
+		WHERE a.roleid = $1 AND a.admin_option ORDER BY 1 LIMIT 1`, r.oid).Scan(&maker, &admin) != nil {
+		return err
+	}
+	return fmt.Errorf("%w: it was made by %[2]s, whose leases a member of it can revoke: GRANT %[2]s TO %[3]s", err, sallyport.JoinName(maker), sallyport.JoinName(admin))
 }
 
 // terminate ends the sessions that a condition on pg_stat_activity is of, and
