@@ -137,6 +137,7 @@ type live struct {
 	until  time.Time // by the gateway's clock
 	err    error     // why there is no credential
 	over   bool
+	none   bool // no credential was asked for
 	trying bool // a revocation is under way
 	unsaid int  // how often its end could not be written down
 }
@@ -431,6 +432,7 @@ func (b *Broker) tryMint(ctx context.Context, l *live, r Request) error {
 	for name, s := range m.Credential.Secrets {
 		l.looked.Secrets[name] = secret.New(s.UnsafeBytes())
 	}
+	l.none = err != nil && (sallyport.KindOf(err) == sallyport.EForbidden || sallyport.KindOf(err) == sallyport.EInvalid)
 	b.changed(l)
 	b.mu.Unlock()
 	if err != nil {

@@ -191,7 +191,7 @@ func (b *Broker) try(l *live) {
 		return
 	}
 	l.trying = true
-	has, sealed, expires, src := l.kept, l.Sealed, l.Expires, l.src
+	has, sealed, expires, none, src := l.kept, l.Sealed, l.Expires, l.none, l.src
 	has.Ref = l.Ref
 	first := l.Attempts == 0 && l.unsaid == 0
 	b.mu.Unlock()
@@ -222,6 +222,10 @@ func (b *Broker) try(l *live) {
 	case err == nil && src.truth.Standing:
 		b.gone(l, "forgotten")
 	case errors.Is(err, ErrExpires) || err == nil && src.truth.Revoke == None:
+		if none {
+			b.gone(l, "never minted")
+			return
+		}
 		b.expires(l)
 	case err != nil:
 		b.failed(l, err)

@@ -655,6 +655,33 @@ func TestListedAgainSoon(t *testing.T) {
 	until("it is not listed again soon", func() bool { return b.Sources()[0].Problem == "" })
 }
 
+// A credential that was never asked for does not live until it expires.
+func TestNeverMinted(t *testing.T) {
+	b, o := newOdd(t)
+	o.revoke = func(context.Context, lease.Handle, lease.Kept) error { return lease.ErrExpires }
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{sallyport.Errorf(sallyport.EForbidden, "no_class", "there are none for acts"), "intended revoking never minted"},
+		{lease.Failure("odd", "asking", errors.New("a connection was reset")), "intended revoking expiring"},
+	} {
+		var last sallyport.ID
+		o.mint = func(_ context.Context, h lease.Handle, _ lease.Spec) (lease.Minted, error) {
+			last = h.ID()
+			return lease.Minted{}, tt.err
+		}
+		if _, err := b.Acquire(context.Background(), lease.Request{Source: "s", Server: "db", Task: b.task(), Class: sallyport.Act}); err == nil {
+			t.Fatal("it was minted")
+		}
+		for deadline := time.Now().Add(time.Minute); b.events(last) != tt.want; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the ledger has %q, not %q", b.events(last), tt.want)
+			}
+		}
+	}
+}
+
 // What nothing can revoke any more somebody may answer for; never what may be
 // good still, and it is found where the backend comes back after all.
 func TestAbandon(t *testing.T) {
