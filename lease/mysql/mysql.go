@@ -209,10 +209,7 @@ func (b *Backend) with(ctx context.Context, doing string, h lease.Handle, f func
 			return err
 		}
 		s := session{Conn: conn, ctx: ctx, user: b.cfg.User}
-		if err = s.seesAll(); err == nil {
-			err = s.lock(h)
-		}
-		if err == nil {
+		if err = s.lock(h); err == nil {
 			err = f(s)
 		}
 		if err == nil {
@@ -333,6 +330,9 @@ func (b *Backend) Mint(ctx context.Context, h lease.Handle, sp lease.Spec) (leas
 			create = fmt.Sprintf("CREATE USER %s IDENTIFIED VIA mysql_native_password USING '%s' WITH MAX_USER_CONNECTIONS %d MAX_STATEMENT_TIME %.3f",
 				account(h, b.cfg.Host), nativeHash(password), b.cfg.Connections, b.cfg.StatementTime.Seconds())
 		}
+		if err := s.seesAll(); err != nil {
+			return err // it could not be taken back
+		}
 		hosts, err := s.hosts(h)
 		if err == nil && len(hosts) > 0 {
 			err = b.revoke(s, h)
@@ -415,6 +415,9 @@ func (b *Backend) revoke(s session, h lease.Handle) error {
 // that is only signing in (Connect) is ended and not waited for: whoever keeps
 // trying to would keep us here.
 func (s session) endAll(h lease.Handle) error {
+	if err := s.seesAll(); err != nil {
+		return err // the account is locked by now
+	}
 	for wait := poll; ; wait = min(2*wait, mostPoll) {
 		ids, err := column[int64](s, fmt.Sprintf("SELECT IF(COMMAND = 'Connect', -ID, ID) FROM information_schema.PROCESSLIST WHERE USER = '%s'", h))
 		if err != nil {

@@ -688,6 +688,10 @@ func testRightLess(t *testing.T, s *sallyporttest.MariaDBServer, _ *mysql.Backen
 		if err := newBackend(t, c).Revoke(ctx, h, lease.Kept{}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("revoking without %s: %v", tt.right, err)
 		}
+		if other, err := as(t, cred); err == nil {
+			other.Close()
+			t.Errorf("revoked without %s: it signs in anew", tt.right)
+		}
 		if err := run(admin, all); err != nil {
 			t.Fatal(err)
 		}
