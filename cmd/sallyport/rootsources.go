@@ -11,8 +11,11 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/sallyport-dev/sallyport"
 	"github.com/sallyport-dev/sallyport/custody"
@@ -105,22 +108,30 @@ func (r rootSources) custodyBox(c *Config) (*custody.Box, error) {
 const custodyWait = 5 * time.Second
 
 // remembered asks Vault for the custody key when it is first needed, and keeps
-// it: with a Vault that is down, what is sealed can still be revoked.
+// it: with a Vault that is down, what is sealed can still be revoked. Of many
+// who need it at once, one asks for all.
 func remembered(read lease.Source) custody.Keys {
-	var mu sync.Mutex
-	var key secret.Value
+	var flight singleflight.Group
+	var key atomic.Pointer[secret.Value]
 	return func() (secret.Value, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if key.Len() == 0 {
-			ctx, cancel := context.WithTimeout(context.Background(), custodyWait)
-			defer cancel()
-			var err error
-			if key, err = read(ctx); err != nil {
+		if key.Load() == nil {
+			_, err, _ := flight.Do("", func() (any, error) {
+				if key.Load() != nil {
+					return nil, nil
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), custodyWait)
+				defer cancel()
+				v, err := read(ctx)
+				if err == nil {
+					key.Store(&v)
+				}
+				return nil, err
+			})
+			if err != nil {
 				return secret.Value{}, err
 			}
 		}
-		return secret.New(key.UnsafeBytes()), nil // whoever uses it zeroes it
+		return secret.New(key.Load().UnsafeBytes()), nil // whoever uses it zeroes it
 	}
 }
 

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	agekey "filippo.io/age"
 
@@ -226,5 +230,34 @@ func TestCustodyKeyInVault(t *testing.T) {
 	c.Vault = nil
 	if _, err := newRootSources(c).box(); err == nil || !strings.Contains(err.Error(), "no vault is configured") {
 		t.Errorf("without a vault: %v", err)
+	}
+}
+
+// Many who need the custody key at once wait for one look at a Vault that does
+// not answer, not for one each.
+func TestCustodyKeyIsAwayForMany(t *testing.T) {
+	const many = 100
+	looks, answer := atomic.Int64{}, make(chan struct{})
+	keys := remembered(func(context.Context) (secret.Value, error) {
+		looks.Add(1)
+		<-answer
+		return secret.Value{}, errors.New("it does not answer")
+	})
+	var begun, done sync.WaitGroup
+	begun.Add(many)
+	for range many {
+		done.Go(func() {
+			begun.Done()
+			if v, err := keys(); err == nil || v.Len() > 0 {
+				t.Error("a key from nowhere")
+			}
+		})
+	}
+	begun.Wait()
+	time.Sleep(100 * time.Millisecond) // who has begun waits soon
+	close(answer)
+	done.Wait()
+	if n := looks.Load(); n > many/2 {
+		t.Errorf("%d looks for %d who waited", n, many)
 	}
 }
