@@ -183,9 +183,6 @@ func (a *app) openLeases(ctx context.Context, data string) error {
 	if a.connections, err = newConnections(roots, backends, a.recordConnection); err != nil {
 		return err
 	}
-	if c.Seal, err = roots.box(); err != nil {
-		return err
-	}
 	a.leases, err = lease.Open(ctx, c)
 	return err
 }
