@@ -46,6 +46,7 @@ type Broker struct {
 }
 
 // Sealer keeps what revoking needs at rest. Name is bound to the sealed bytes.
+// An error of Open of kind EInvalid says that they open never again.
 type Sealer interface {
 	Seal(name string, v secret.Value) ([]byte, error)
 	Open(name string, sealed []byte) (secret.Value, error)

@@ -203,7 +203,7 @@ func (b *Broker) try(l *live) {
 	}
 	kept, err := b.opened(has, sealed, l.Handle)
 	switch {
-	case sallyport.KindOf(err) == sallyport.EUnavailable && b.now().Before(expires):
+	case err != nil && sallyport.KindOf(err) != sallyport.EInvalid && b.now().Before(expires):
 		b.failed(l, err) // without it a backend would say that nothing can be done
 		return
 	case err != nil:
