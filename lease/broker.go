@@ -433,7 +433,8 @@ func (b *Broker) tryMint(ctx context.Context, l *live, r Request) error {
 	for name, s := range m.Credential.Secrets {
 		l.looked.Secrets[name] = secret.New(s.UnsafeBytes())
 	}
-	l.none = err != nil && (sallyport.KindOf(err) == sallyport.EForbidden || sallyport.KindOf(err) == sallyport.EInvalid)
+	kind := sallyport.KindOf(err)
+	l.none = err != nil && (kind == sallyport.EForbidden || kind == sallyport.EInvalid) && m.Kept.Secret.Len() == 0 && m.Kept.Ref == ""
 	b.changed(l)
 	b.mu.Unlock()
 	if err != nil {
@@ -442,7 +443,7 @@ func (b *Broker) tryMint(ctx context.Context, l *live, r Request) error {
 	if m.Kept.Secret.Len() > 0 && b.seal != nil {
 		sealed, err := b.seal.Seal(string(l.Handle), m.Kept.Secret)
 		if err != nil {
-			return b.notMinted(l, err)
+			return b.notMinted(l, Failure(l.Backend, "sealing what revokes it", err)) // for operators, whatever its kind
 		}
 		b.mu.Lock()
 		l.Sealed = sealed

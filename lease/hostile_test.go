@@ -338,7 +338,10 @@ type sealer struct {
 	err atomic.Pointer[sallyport.Error]
 }
 
-func (*sealer) Seal(name string, v secret.Value) ([]byte, error) {
+func (s *sealer) Seal(name string, v secret.Value) ([]byte, error) {
+	if err := s.err.Load(); err != nil {
+		return nil, err
+	}
 	return append([]byte(name+"/"), v.UnsafeBytes()...), nil
 }
 
@@ -403,6 +406,21 @@ func TestTheKeyOfWhatIsSealedIsAway(t *testing.T) {
 			}
 			has(tt.want)
 		})
+	}
+}
+
+// Where the custody key is, and what is wrong with it, is for operators: who
+// calls reads only that there is no credential.
+func TestTheKeyThatSealsIsTheOperators(t *testing.T) {
+	s := &sealer{}
+	b := newBench(t, func(c *lease.Config) {
+		c.Sources["s"], c.Seal = lease.SourceConfig{Backend: &odd{place: newPlace()}}, s
+	})
+	s.err.Store(&sallyport.Error{Kind: sallyport.EForbidden, Code: "custody_key", Text: "others may read the custody key /data/custody.key", Fix: "chmod 600 /data/custody.key"})
+	_, err := b.Acquire(context.Background(), read(b.task()))
+	var e *sallyport.Error
+	if !errors.As(err, &e) || e.Code != "credential_unavailable" || strings.Contains(e.Text+e.Fix, "/data") {
+		t.Errorf("%+v", e)
 	}
 }
 
@@ -663,15 +681,17 @@ func TestNeverMinted(t *testing.T) {
 	o.revoke = func(context.Context, lease.Handle, lease.Kept) error { return lease.ErrExpires }
 	for _, tt := range []struct {
 		err  error
+		kept string
 		want string
 	}{
-		{sallyport.Errorf(sallyport.EForbidden, "no_class", "there are none for acts"), "intended revoking never minted"},
-		{lease.Failure("odd", "asking", errors.New("a connection was reset")), "intended revoking expiring"},
+		{sallyport.Errorf(sallyport.EForbidden, "no_class", "there are none for acts"), "", "intended revoking never minted"},
+		{lease.Failure("odd", "asking", errors.New("a connection was reset")), "", "intended revoking expiring"},
+		{sallyport.Errorf(sallyport.EForbidden, "custody_key", "what came with it cannot be kept"), "a token", "intended revoking expiring"},
 	} {
 		var last sallyport.ID
 		o.mint = func(_ context.Context, h lease.Handle, _ lease.Spec) (lease.Minted, error) {
 			last = h.ID()
-			return lease.Minted{}, tt.err
+			return lease.Minted{Kept: lease.Kept{Secret: secret.Text(tt.kept)}}, tt.err
 		}
 		if _, err := b.Acquire(context.Background(), lease.Request{Source: "s", Server: "db", Task: b.task(), Class: sallyport.Act}); err == nil {
 			t.Fatal("it was minted")

@@ -239,7 +239,8 @@ type Backend interface {
 	// Mint makes the credential of a handle. Called again with the same
 	// handle it leaves one credential, with a secret of its own. After an
 	// error the credential may or may not exist; Revoke is then called. One of
-	// kind EForbidden or EInvalid says that none was asked for.
+	// kind EForbidden or EInvalid, with nothing kept, says that none was asked
+	// for.
 	Mint(ctx context.Context, h Handle, s Spec) (Minted, error)
 	// Revoke takes it back and ends what was opened with it. That there is
 	// none is success. k has what Mint gave to be kept, as far as it
