@@ -480,7 +480,7 @@ type failing struct {
 
 func (f *failing) Store(ctx context.Context, source, user string, v secret.Value) error {
 	if f.full {
-		return errors.New("no space")
+		return &sallyport.Error{Kind: sallyport.EForbidden, Code: "custody_key", Text: "others may read the custody key", Fix: "chmod 600 custody.key"}
 	}
 	return f.Dir.Store(ctx, source, user, v)
 }
@@ -568,7 +568,7 @@ func TestRotation(t *testing.T) {
 	h.set(func() { h.answer = good })
 	// One that cannot be stored is not used, and is not lost.
 	custody.full = true
-	if _, err := b.Mint(t.Context(), handle, spec()); err == nil || !strings.Contains(err.Error(), "cannot be stored") || len(h.gone()) != 3 {
+	if _, err := b.Mint(t.Context(), handle, spec()); err == nil || !strings.Contains(err.Error(), "cannot be stored") || sallyport.KindOf(err) != sallyport.EUnavailable || len(h.gone()) != 3 {
 		t.Errorf("%v %v", err, h.gone())
 	} else {
 		clean(t, err)

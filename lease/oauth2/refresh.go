@@ -47,7 +47,7 @@ func (b *Backend) kept(ctx context.Context, user string) (secret.Value, error) {
 		return v, &sallyport.Error{Kind: sallyport.EForbidden, Code: "not_connected", Text: fmt.Sprintf("%s is not connected to %s", user, b.c.Name), Fix: user + " runs: sallyport secrets connect " + b.c.Name}
 	}
 	if err != nil {
-		return v, fmt.Errorf("the connection of %s cannot be read: %w", user, err)
+		return v, lease.Failure(name, "the connection of "+user+" cannot be read", err)
 	}
 	return v, nil
 }
@@ -61,7 +61,7 @@ func (b *Backend) keep(ctx context.Context, user string, v secret.Value) error {
 	defer b.mu.Unlock()
 	if err != nil {
 		b.unsaved[user] = v
-		return fmt.Errorf("the new refresh token of %s cannot be stored: %w", user, err)
+		return lease.Failure(name, "the new refresh token of "+user+" cannot be stored", err) // why, is for operators
 	}
 	delete(b.unsaved, user)
 	return nil
