@@ -140,7 +140,7 @@ func identities(keys Keys) ([]age.Identity, error) {
 	defer clear(text)
 	ids, err := age.ParseIdentities(bytes.NewReader(text))
 	if err != nil { // its text could quote a line
-		return nil, &sallyport.Error{Kind: sallyport.EInvalid, Code: "custody_key", Text: "the custody key is no age identity", Fix: "make one with age-keygen: a line AGE-SECRET-KEY-1..."}
+		return nil, &sallyport.Error{Kind: sallyport.EUnavailable, Code: "custody_key", Text: "the custody key is no age identity", Fix: "make one with age-keygen: a line AGE-SECRET-KEY-1..."}
 	}
 	return ids, nil
 }

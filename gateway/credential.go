@@ -236,7 +236,11 @@ const Begun = flow.Begun
 func (g *Gateway) Echoed(ctx context.Context, id sallyport.ID, server string) {
 	more := map[string]any{"code": "secret_echo", "server": server}
 	g.log.Error("a server sent a credential back; the task is suspended and its credentials are revoked", "task", id, "server", server)
-	if names := g.standing(id); len(names) > 0 {
+	var names []string
+	if g.leases != nil {
+		names = g.leases.Standing(id)
+	}
+	if len(names) > 0 {
 		more["standing"] = names
 		g.log.Error("ALARM: what a server sent back may be a standing key, which nothing here revokes; make another where it was issued, then sallyport secrets rotate", "task", id, "leases", names)
 	}
@@ -244,26 +248,6 @@ func (g *Gateway) Echoed(ctx context.Context, id sallyport.ID, server string) {
 	if err != nil && sallyport.KindOf(err) != sallyport.EConflict {
 		g.log.Error("a task that must be suspended could not be", "task", id, "error", err)
 	}
-}
-
-// standing names the sources of what a task has that exists before and after it.
-func (g *Gateway) standing(id sallyport.ID) []string {
-	if g.leases == nil {
-		return nil
-	}
-	has := map[string]bool{}
-	for _, l := range g.leases.Leases() {
-		if l.Task == id {
-			has[l.Source] = true
-		}
-	}
-	var names []string
-	for _, s := range g.leases.Sources() {
-		if s.Truth.Standing && has[s.Name] {
-			names = append(names, s.Name)
-		}
-	}
-	return names
 }
 
 // Leases is the broker; nil where no lease is configured.

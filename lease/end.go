@@ -408,6 +408,21 @@ func (b *Broker) Live(task sallyport.ID) (own, others []*Credential) {
 	return own, others
 }
 
+// Standing names the sources of a task's credentials that exist before and after
+// it, those that it gave back a moment ago among them.
+func (b *Broker) Standing(task sallyport.ID) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	for l := range b.byTask[task] {
+		if l.src.truth.Standing && !slices.Contains(names, l.Source) {
+			names = append(names, l.Source)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Changes are a number that changes with the leases of a task, 0 where it has
 // none, and one that changes with any lease. None comes twice.
 func (b *Broker) Changes(task sallyport.ID) (own, all uint64) {
