@@ -40,11 +40,18 @@ func TestAuthorizationConformance(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			// It says where to go before it listens for who comes back.
+			where, listens := "", false
 			for in := bufio.NewScanner(io.TeeReader(stdout, &said)); in.Scan(); {
 				if strings.HasPrefix(in.Text(), h.url+"/oauth/authorize?") {
+					where = in.Text()
+				}
+				listens = listens || strings.HasPrefix(in.Text(), "Callback server started")
+				if where != "" && listens {
 					browser := sallyporttest.Browser(t)
-					back, _ := answerConsent(t, browser, h.idp.SignIn(browser, in.Text(), "dana"), "allow", map[string]string{"ticket": "4711"})
+					back, _ := answerConsent(t, browser, h.idp.SignIn(browser, where, "dana"), "allow", map[string]string{"ticket": "4711"})
 					back.Body.Close()
+					where, listens = "", false
 				}
 			}
 			err = cmd.Wait()
