@@ -34,6 +34,16 @@ func (s *Server) broker() (*lease.Broker, error) {
 	return nil, &sallyport.Error{Kind: sallyport.ENotFound, Code: "no_leases", Text: "this gateway mints no credentials", Fix: "add leases to the config: docs/leases.md"}
 }
 
+// leaseOf is the credential that a request names, and who has it.
+func (s *Server) leaseOf(r *http.Request) (*lease.Broker, sallyport.ID, error) {
+	b, err := s.broker()
+	if err != nil {
+		return nil, "", err
+	}
+	id, err := pathID(r, sallyport.LeaseID)
+	return b, id, err
+}
+
 // leases lists them: an operator sees all, anybody else those of their own
 // tasks.
 func (s *Server) leases(r *http.Request, who Caller) (any, error) {
@@ -65,11 +75,7 @@ func (s *Server) leases(r *http.Request, who Caller) (any, error) {
 // revokeLease takes one credential back. Its task goes on, and gets another
 // one when it needs it.
 func (s *Server) revokeLease(r *http.Request, who Caller) (any, error) {
-	b, err := s.broker()
-	if err != nil {
-		return nil, err
-	}
-	id, err := pathID(r, sallyport.LeaseID)
+	b, id, err := s.leaseOf(r)
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +89,7 @@ type AbandonRequest struct {
 
 // abandonLease ends the tries to revoke a credential whose backend is gone.
 func (s *Server) abandonLease(r *http.Request, who Caller) (any, error) {
-	b, err := s.broker()
-	if err != nil {
-		return nil, err
-	}
-	id, err := pathID(r, sallyport.LeaseID)
+	b, id, err := s.leaseOf(r)
 	if err != nil {
 		return nil, err
 	}

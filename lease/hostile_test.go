@@ -744,3 +744,25 @@ func TestAbandon(t *testing.T) {
 		t.Errorf("left: %v", hs)
 	}
 }
+
+// With a ledger that cannot take it, nothing is abandoned.
+func TestI6_NothingIsAbandonedWithoutItsRecord(t *testing.T) {
+	b, o := newOdd(t)
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.revoke = func(context.Context, lease.Handle, lease.Kept) error { return errors.New("no such host") }
+	id := b.get(read(b.task())).ID()
+	for range 6 {
+		if _, err := b.EndLease(context.Background(), id, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ahead.Store(int64(time.Hour))
+	b.store.Close()
+	if err := b.Abandon(context.Background(), id, "abandoned by dana: taken down"); err == nil {
+		t.Error("it is said to be abandoned")
+	}
+	if ls := b.Leases(); len(ls) != 1 || !ls[0].Stuck() || ls[0].Why != "test" {
+		t.Errorf("it is not tried any more: %+v", ls)
+	}
+}

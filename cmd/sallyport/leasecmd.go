@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport-dev/sallyport"
+	"github.com/sallyport-dev/sallyport/api"
 	"github.com/sallyport-dev/sallyport/lease"
 )
 
@@ -58,11 +59,7 @@ func leaseCommand(e *env) *cobra.Command {
 	show := &cobra.Command{
 		Use: "show LEASE", Short: "Show one credential that lives or is not gone yet", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := sallyport.ParseID(sallyport.LeaseID, args[0])
-			if err != nil {
-				return usageError{err}
-			}
-			client, err := e.client()
+			client, id, err := e.lease(args[0])
 			if err != nil {
 				return err
 			}
@@ -86,11 +83,7 @@ func leaseCommand(e *env) *cobra.Command {
 	revoke := &cobra.Command{
 		Use: "revoke LEASE", Short: "Take a credential back now; its task gets another when it needs one", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := sallyport.ParseID(sallyport.LeaseID, args[0])
-			if err != nil {
-				return usageError{err}
-			}
-			client, err := e.client()
+			client, id, err := e.lease(args[0])
 			if err != nil {
 				return err
 			}
@@ -116,11 +109,7 @@ good does not exist any more. The ledger keeps who says so, and why. It is refus
 before the credential's own end. If the backend is back one day, and can list its
 credentials, this one is found there and revoked.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := sallyport.ParseID(sallyport.LeaseID, args[0])
-			if err != nil {
-				return usageError{err}
-			}
-			client, err := e.client()
+			client, id, err := e.lease(args[0])
 			if err != nil {
 				return err
 			}
@@ -169,6 +158,16 @@ credentials, this one is found there and revoked.`,
 	}
 	c.AddCommand(list, show, revoke, abandon, backends)
 	return c
+}
+
+// lease reads the id of a credential, and finds the gateway that has it.
+func (e *env) lease(arg string) (*api.Client, sallyport.ID, error) {
+	id, err := sallyport.ParseID(sallyport.LeaseID, arg)
+	if err != nil {
+		return nil, "", usageError{err}
+	}
+	client, err := e.client()
+	return client, id, err
 }
 
 // worth is a source's row: what taking its credentials back does, how long they
